@@ -1,0 +1,1 @@
+"""The program that ships with syncapp: composition only; its tables are in :mod:`project.crm`."""

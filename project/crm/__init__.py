@@ -1,0 +1,1 @@
+"""Clients, their orders, payments, invoices and documents."""

@@ -1,0 +1,1 @@
+"""``make demo``: two linked programs on one machine, running until Ctrl-C."""

@@ -1,0 +1,42 @@
+"""The Django app: keeps catalogue and triggers in step with migrations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class SyncappConfig(AppConfig):
+    """Django's entry to syncapp."""
+
+    name = "syncapp"
+    verbose_name = _("Synchronisation")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from syncapp import checks  # noqa: F401 - importing registers them
+
+        # Both signals come once per app, before the first and after the last migration: one sender is enough.
+        pre_migrate.connect(_before_migrate, sender=self, dispatch_uid="syncapp.before_migrate")
+        post_migrate.connect(_after_migrate, sender=self, dispatch_uid="syncapp.after_migrate")
+
+
+def _before_migrate(*, using: str, plan: list[Any] | None = None, **_kwargs: Any) -> None:
+    """Take the triggers away: they would stop columns from being altered and miss tables that are rebuilt."""
+    from syncapp.store import triggers
+
+    # Without a migration to run nothing needs them gone, and meanwhile others' changes would go unseen.
+    if plan:
+        triggers.before_migrate(using)
+
+
+def _after_migrate(*, using: str, **_kwargs: Any) -> None:
+    """Bring the catalogue up to date and put the triggers back."""
+    from syncapp.store import catalogue, triggers
+
+    if catalogue.usable(using):
+        catalogue.refresh(using)
+        triggers.after_migrate(using)

@@ -1,0 +1,334 @@
+"""Fields on offer, mappings, and what two programs agree to exchange.
+
+Each side announces its catalogue (`TableOffer`, `FieldOffer`) with the flow that its own mapping allows. Both
+compute the same agreement from the two: a value flows where the sender lets it out and the receiver lets it in.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Direction(StrEnum):
+    """Direction of a mapped field, as seen from this program."""
+
+    BOTH = "both"
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+    OFF = "off"
+
+    @property
+    def sends(self) -> bool:
+        return self in (Direction.BOTH, Direction.UPLOAD)
+
+    @property
+    def receives(self) -> bool:
+        return self in (Direction.BOTH, Direction.DOWNLOAD)
+
+
+class Kind(StrEnum):
+    """The type of a field's values, independent of any database."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIME = "time"
+    DATETIME = "datetime"
+    DURATION = "duration"
+    UUID = "uuid"
+    JSON = "json"
+    BINARY = "binary"
+    FILE = "file"
+    RELATION = "relation"
+    RELATIONS = "relations"
+    USER = "user"
+    STATUS = "status"  # the record status system field: alive or deleted
+    KEY = "key"  # the ID system field
+
+
+class FieldType(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A field's type. ``length``: text's limit in characters; ``low``/``high``: an integer's range;
+    ``digits``/``places``: a decimal's; ``target``: label of the table a relation points to."""
+
+    kind: Kind
+    null: bool = False
+    length: int | None = None
+    low: int | None = None
+    high: int | None = None
+    digits: int | None = None
+    places: int | None = None
+    target: str = ""
+
+    def text(self) -> str:
+        """Short form for people: ``text(200)``, ``decimal(12,2)``, ``relation crm.Client``."""
+        if self.kind is Kind.TEXT and self.length:
+            return f"text({self.length})"
+        if self.kind is Kind.DECIMAL:
+            return f"decimal({self.digits},{self.places})"
+        if self.target:
+            return f"{self.kind.value} {self.target}"
+        return self.kind.value
+
+
+class Fit(StrEnum):
+    """How values of one type fit another."""
+
+    EXACT = "exact"
+    LOSSY = "lossy"
+    IMPOSSIBLE = "impossible"
+
+
+#: kind → kinds that take its every value; within one kind the limits decide.
+_WIDER: dict[Kind, frozenset[Kind]] = {
+    Kind.BOOLEAN: frozenset({Kind.INTEGER}),
+    Kind.INTEGER: frozenset({Kind.DECIMAL}),
+    Kind.UUID: frozenset({Kind.TEXT}),
+    Kind.DATE: frozenset({Kind.DATETIME}),
+}
+_LOSSY: dict[Kind, frozenset[Kind]] = {
+    Kind.FLOAT: frozenset({Kind.DECIMAL, Kind.INTEGER}),
+    Kind.DECIMAL: frozenset({Kind.FLOAT, Kind.INTEGER}),
+    Kind.INTEGER: frozenset({Kind.FLOAT}),
+    Kind.DATETIME: frozenset({Kind.DATE}),
+}
+_SPECIAL = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.USER, Kind.FILE, Kind.STATUS, Kind.KEY})
+
+
+def fit(source: FieldType, target: FieldType) -> Fit:
+    """Whether every value of ``source`` fits ``target`` unchanged, only with loss, or not at all."""
+    if source.kind is not target.kind:
+        if source.kind in _SPECIAL or target.kind in _SPECIAL:
+            return Fit.IMPOSSIBLE
+        if target.kind in _WIDER.get(source.kind, frozenset()):
+            return _fit_null(source, target)
+        if target.kind in _LOSSY.get(source.kind, frozenset()):
+            return Fit.LOSSY
+        return Fit.IMPOSSIBLE
+    if _narrower(source.length, target.length) or _range_lost(source, target) or _digits_lost(source, target):
+        return Fit.LOSSY
+    return _fit_null(source, target)
+
+
+def _fit_null(source: FieldType, target: FieldType) -> Fit:
+    # An empty value in a field that takes none is a problem of that record alone, so it does not forbid the pair.
+    return Fit.EXACT
+
+
+def _narrower(source: int | None, target: int | None) -> bool:
+    return target is not None and (source is None or source > target)
+
+
+def _range_lost(source: FieldType, target: FieldType) -> bool:
+    if source.kind is not Kind.INTEGER:
+        return False
+    low_lost = target.low is not None and (source.low is None or source.low < target.low)
+    return low_lost or _narrower(source.high, target.high)
+
+
+def _digits_lost(source: FieldType, target: FieldType) -> bool:
+    if source.kind is not Kind.DECIMAL or source.digits is None or target.digits is None:
+        return False
+    whole = source.digits - (source.places or 0) > target.digits - (target.places or 0)
+    return whole or (source.places or 0) > (target.places or 0)
+
+
+# -- what each side announces -------------------------------------------------------------------------------
+
+
+class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
+    """One field of the catalogue with the flow that its owner's mapping on this link allows.
+
+    ``peer`` is the owner's explicit choice of the other side's field: a number, ``table.field``, or None for
+    "the field of the same name".
+    """
+
+    number: int
+    name: str
+    title: str
+    type: FieldType
+    sends: bool = False
+    receives: bool = False
+    peer: int | str | None = None
+    lossy: bool = False
+    system: bool = False
+
+
+class TableOffer(msgspec.Struct, frozen=True, array_like=True):
+    """One table of the catalogue. ``label`` is ``app.Model``."""
+
+    number: int
+    label: str
+    title: str
+    fields: tuple[FieldOffer, ...]
+
+
+Catalogue = tuple[TableOffer, ...]
+
+
+# -- what both agree on -------------------------------------------------------------------------------------
+
+
+class Flow(msgspec.Struct):
+    """The agreed exchange of one local table with one table of the peer.
+
+    ``out``: local field number → peer field number (we send); ``into``: peer field number → local (we receive).
+    """
+
+    table: int
+    peer_table: int
+    out: dict[int, int] = {}
+    into: dict[int, int] = {}
+
+
+class Suspended(msgspec.Struct, frozen=True):
+    """A mapped field that does not flow, and why (a code of `REASONS`)."""
+
+    field: int
+    code: str
+    params: dict[str, Any] = {}
+
+
+class Agreement(msgspec.Struct):
+    """What flows over a link. ``tables`` by local table number, ``by_peer`` by the peer's table number."""
+
+    tables: dict[int, Flow] = {}
+    by_peer: dict[int, Flow] = {}
+    suspended: list[Suspended] = []
+
+    def out_fields(self, table: int) -> dict[int, int]:
+        """Local number → peer number of the fields of ``table`` that we send; empty where nothing is sent."""
+        flow = self.tables.get(table)
+        return flow.out if flow else {}
+
+
+#: code → why a mapped field does not flow (English sentence; message ids of the translation).
+SUSPENDED_NOT_MAPPED = "peer_not_mapped"
+SUSPENDED_NO_FIELD = "peer_no_field"
+SUSPENDED_DIRECTIONS = "directions"
+SUSPENDED_TYPES = "types_differ"
+SUSPENDED_LOSSY = "lossy"
+SUSPENDED_OTHER_PAIR = "other_pair"
+SUSPENDED_TWO_TABLES = "two_tables"
+
+
+class _Field(msgspec.Struct, frozen=True):
+    table: TableOffer
+    offer: FieldOffer
+
+    @property
+    def mapped(self) -> bool:
+        return self.offer.sends or self.offer.receives
+
+
+class _Index:
+    """Finds the fields of a catalogue by number and by ``table.field``."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.fields = [_Field(table, offer) for table in catalogue for offer in table.fields]
+        self.by_number = {field.offer.number: field for field in self.fields}
+        self.by_name = {(f.table.label.lower(), f.offer.name): f for f in self.fields}
+
+    def find(self, owner: _Field) -> _Field | None:
+        """The field here that the other side's ``owner`` names as its peer."""
+        peer = owner.offer.peer
+        if isinstance(peer, int):
+            return self.by_number.get(peer)
+        if peer:
+            label, _, name = peer.rpartition(".")
+            return self.by_name.get((label.lower(), name)) if label else None
+        return self.by_name.get((owner.table.label.lower(), owner.offer.name))
+
+
+def agree(here: Catalogue, there: Catalogue) -> Agreement:
+    """What flows between two programs whose announced catalogues are ``here`` and ``there``."""
+    ours, theirs = _Index(here), _Index(there)
+    result = Agreement(tables={}, by_peer={}, suspended=[])
+    pairs, orphans = _pair(ours, theirs)
+    result.suspended += orphans
+    for mine, other in pairs:
+        reason = _admit(result, mine, other)
+        if reason is not None:
+            result.suspended.append(reason)
+    return result
+
+
+def _pair(ours: _Index, theirs: _Index) -> tuple[list[tuple[_Field, _Field]], list[Suspended]]:
+    """Pair mapped fields: explicit choices of either side first, then equal names."""
+    chosen: dict[int, _Field] = {}
+    taken: dict[int, int] = {}
+    orphans: list[Suspended] = []
+    mapped = [field for field in ours.fields if field.mapped]
+
+    def claim(mine: _Field, other: _Field) -> None:
+        number, peer = mine.offer.number, other.offer.number
+        if chosen.get(number, other).offer.number != peer or taken.get(peer, number) != number:
+            orphans.append(Suspended(number, SUSPENDED_OTHER_PAIR, {"field": mine.offer.name}))
+            return
+        chosen[number] = other
+        taken[peer] = number
+
+    for mine in mapped:
+        if mine.offer.peer is not None and (found := theirs.find(mine)) is not None:
+            claim(mine, found)
+    for other in theirs.fields:
+        if other.offer.peer is not None and other.mapped:
+            local = ours.find(other)
+            if local is not None and local.mapped:
+                claim(local, other)
+    for mine in mapped:
+        if mine.offer.number in chosen:
+            continue
+        found = theirs.find(mine)
+        if found is None:
+            params = {"field": mine.offer.name, "peer": str(mine.offer.peer or mine.offer.name)}
+            orphans.append(Suspended(mine.offer.number, SUSPENDED_NO_FIELD, params))
+        elif mine.offer.peer is None:
+            claim(mine, found)
+    return [(mine, chosen[mine.offer.number]) for mine in mapped if mine.offer.number in chosen], orphans
+
+
+def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
+    """Add the pair to the agreement, or say why it does not flow."""
+    number, name = mine.offer.number, mine.offer.name
+    if not other.mapped:
+        return Suspended(number, SUSPENDED_NOT_MAPPED, {"field": name})
+    flow = result.tables.get(mine.table.number)
+    peer_flow = result.by_peer.get(other.table.number)
+    if (flow and flow.peer_table != other.table.number) or (peer_flow and peer_flow is not flow):
+        return Suspended(number, SUSPENDED_TWO_TABLES, {"field": name, "table": mine.table.label})
+    sends = mine.offer.sends and other.offer.receives
+    receives = mine.offer.receives and other.offer.sends
+    if not (sends or receives):
+        return Suspended(number, SUSPENDED_DIRECTIONS, {"field": name})
+    reason = _type_reason(mine, other, sends, receives)
+    if reason is not None:
+        return reason
+    if flow is None:
+        flow = Flow(mine.table.number, other.table.number, {}, {})
+        result.tables[flow.table] = flow
+        result.by_peer[flow.peer_table] = flow
+    if sends:
+        flow.out[number] = other.offer.number
+    if receives:
+        flow.into[other.offer.number] = number
+    return None
+
+
+def _type_reason(mine: _Field, other: _Field, sends: bool, receives: bool) -> Suspended | None:
+    fits = []
+    if sends:
+        fits.append(fit(mine.offer.type, other.offer.type))
+    if receives:
+        fits.append(fit(other.offer.type, mine.offer.type))
+    params = {"field": mine.offer.name, "here": mine.offer.type.text(), "there": other.offer.type.text()}
+    if Fit.IMPOSSIBLE in fits:
+        return Suspended(mine.offer.number, SUSPENDED_TYPES, params)
+    if Fit.LOSSY in fits and not (mine.offer.lossy or other.offer.lossy):
+        return Suspended(mine.offer.number, SUSPENDED_LOSSY, params)
+    return None

@@ -1,0 +1,125 @@
+"""The messages of a session: typed structs, arrays on the wire with their name in front.
+
+`docs/protocol.md` describes each for writers of other peers. Times are µs since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from syncapp.core.changes import START, Batch, Cursor, Fate, Totals
+from syncapp.core.mapping import TableOffer
+
+#: The protocol versions that this software speaks, oldest and newest.
+PROTOCOL = (1, 1)
+#: What this software can do beyond the protocol's base; unknown names are ignored.
+CAPABILITIES: tuple[str, ...] = ("zstd",)
+
+
+class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
+    """Active → passive, first: who may we talk to? ``code``: the link's code or empty; ``scram``: client-first."""
+
+    versions: tuple[int, int]
+    software: str
+    code: str
+    scram: str
+    clock: int
+
+
+class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
+    """Passive → active: the protocol version taken, SCRAM server-first, the clock."""
+
+    version: int
+    software: str
+    scram: str
+    clock: int
+
+
+class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
+    """Active → passive: SCRAM client-final; ``offset``: how far the passive clock is ahead, as measured."""
+
+    scram: str
+    offset: int
+
+
+class Proved(msgspec.Struct, frozen=True, array_like=True, tag="proved"):
+    """Passive → active: SCRAM server-final; from here on both are authenticated."""
+
+    scram: str
+
+
+class Limits(msgspec.Struct, frozen=True, array_like=True):
+    """What a side accepts: bytes of one message, bytes of batches that it has not acknowledged."""
+
+    max_message: int = 64 * 1024 * 1024
+    window: int = 4 * 1024 * 1024
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """Both ways, once, after authentication.
+
+    ``head``: the newest number of the sender's feed; ``have``: how far it has applied the receiver's feed.
+    ``boot`` is drawn at each start of the process.
+    """
+
+    instance: bytes
+    epoch: int
+    boot: bytes
+    title: str
+    software: str
+    url: str
+    capabilities: tuple[str, ...]
+    limits: Limits
+    user_matching: str
+    catalogue: tuple[TableOffer, ...]
+    head: Cursor
+    have: Cursor
+
+
+class Changes(msgspec.Struct, frozen=True, array_like=True, tag="changes"):
+    """A batch of the sender's feed."""
+
+    batch: Batch
+
+
+class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
+    """``have``: our feed is durably applied (or parked) up to there; everything else explains it.
+
+    ``gap``: the batch started above ``have``; send again from there. ``want``: records that the receiver does not
+    know; they are to be sent whole.
+    """
+
+    have: Cursor
+    totals: Totals
+    fates: list[Fate] = []
+    want: list[bytes] = []
+    gap: bool = False
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
+    number: int
+    clock: int
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
+    """``received``: the end of the newest batch that arrived (applied or waiting); ``have``: as in `Ack`.
+
+    Number 0: a sign of life that answers no ping.
+    """
+
+    number: int
+    clock: int
+    have: Cursor = START
+    received: Cursor = START
+
+
+class Bye(msgspec.Struct, frozen=True, array_like=True, tag="bye"):
+    """The sender ends the session: a code of `syncapp.errors` and its params, from the sender's point of view."""
+
+    code: str
+    params: dict[str, Any] = {}
+
+
+Message = Open | Challenge | Proof | Proved | Hello | Changes | Ack | Ping | Pong | Bye

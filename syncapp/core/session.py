@@ -1,0 +1,504 @@
+"""The live conversation with a peer as a state machine without input or output.
+
+Feed it frames, answers and the time; drain `Session.effects` for what is to be done: frames to send, questions to
+the store or to the password, the end. `TRANSITIONS` says which message is allowed in which state; anything else
+is a protocol error. Nothing but the handshake is read or sent before both sides are authenticated.
+
+The shape follows h2 and aioquic: feed → effects, ``now`` in, next deadline out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from syncapp import errors
+from syncapp.core import effects as fx
+from syncapp.core.changes import START, Batch, Cursor, Fate, Totals
+from syncapp.core.codec import Decoder, Encoder, Form, Frame
+from syncapp.core.messages import (
+    PROTOCOL,
+    Ack,
+    Bye,
+    Challenge,
+    Changes,
+    Hello,
+    Limits,
+    Message,
+    Open,
+    Ping,
+    Pong,
+    Proof,
+    Proved,
+)
+from syncapp.core.policy import SECOND
+from syncapp.core.streaming import Sender
+
+
+class Now(NamedTuple):
+    """A moment: ``mono`` for timers, ``wall`` for clocks that are compared; both in µs."""
+
+    mono: int
+    wall: int
+
+
+class Role(StrEnum):
+    ACTIVE = "active"
+    PASSIVE = "passive"
+
+
+class State(StrEnum):
+    """Where a session stands. The active side goes through the first column, the passive through the second."""
+
+    START = "start"
+    AWAIT_CHALLENGE = "await challenge"
+    PROVING = "proving"
+    AWAIT_PROVED = "await proved"
+    CHECKING = "checking"
+
+    AWAIT_OPEN = "await open"
+    FINDING = "finding"
+    AWAIT_PROOF = "await proof"
+    VERIFYING = "verifying"
+
+    GREETING = "greeting"
+    AGREEING = "agreeing"
+    LIVE = "live"
+    CLOSED = "closed"
+
+
+#: (state, message) → the method that takes it. `docs/protocol.md` draws this table.
+TRANSITIONS: dict[tuple[State, type[Any]], str] = {
+    (State.AWAIT_OPEN, Open): "_on_open",
+    (State.AWAIT_CHALLENGE, Challenge): "_on_challenge",
+    (State.AWAIT_PROOF, Proof): "_on_proof",
+    (State.AWAIT_PROVED, Proved): "_on_proved",
+    (State.GREETING, Hello): "_on_hello",
+    (State.AGREEING, Changes): "_on_changes",
+    (State.LIVE, Changes): "_on_changes",
+    (State.AGREEING, Ack): "_on_ack",
+    (State.LIVE, Ack): "_on_ack",
+    (State.AGREEING, Ping): "_on_ping",
+    (State.LIVE, Ping): "_on_ping",
+    (State.AGREEING, Pong): "_on_pong",
+    (State.LIVE, Pong): "_on_pong",
+    **{(state, Bye): "_on_bye" for state in State if state not in (State.CLOSED, State.START)},
+}
+
+#: Where each transition leads, for the diagram: (state, message) → next state.
+LEADS_TO: dict[tuple[State, type[Any]], State] = {
+    (State.AWAIT_OPEN, Open): State.FINDING,
+    (State.AWAIT_CHALLENGE, Challenge): State.PROVING,
+    (State.AWAIT_PROOF, Proof): State.VERIFYING,
+    (State.AWAIT_PROVED, Proved): State.CHECKING,
+    (State.GREETING, Hello): State.AGREEING,
+}
+
+#: What the shell's answers lead to: (state, answer) → next state.
+ANSWERS: dict[tuple[State, str], State] = {
+    (State.START, "start"): State.AWAIT_CHALLENGE,
+    (State.FINDING, "challenge"): State.AWAIT_PROOF,
+    (State.PROVING, "proof"): State.AWAIT_PROVED,
+    (State.VERIFYING, "proved"): State.GREETING,
+    (State.CHECKING, "peer proved"): State.GREETING,
+    (State.AGREEING, "go"): State.LIVE,
+}
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Durations of a session, µs.
+
+    The active side pings after ``heartbeat`` of silence towards the peer and gives it ``grace`` to show life; the
+    passive side waits ``silence``. ``handshake`` bounds everything before LIVE.
+    """
+
+    heartbeat: int = 8 * SECOND
+    grace: int = 5 * SECOND
+    silence: int = 25 * SECOND
+    handshake: int = 20 * SECOND
+    interval: int = 0
+    linger: int = 3_000
+    advance: int = 2 * SECOND
+
+
+class Session:
+    """One conversation. Not thread-safe; every method that takes ``now`` may add to ``effects``."""
+
+    def __init__(
+        self,
+        role: Role,
+        now: Now,
+        *,
+        software: str,
+        code: str = "",
+        limits: Limits | None = None,
+        timing: Timing | None = None,
+        clock_bound: int = 300 * SECOND,
+        encoder: Encoder | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:
+        self.role = role
+        self.state = State.AWAIT_OPEN if role is Role.PASSIVE else State.START
+        self.effects: deque[fx.Effect] = deque()
+        self.limits = limits or Limits()
+        self.timing = timing or Timing()
+        self.peer: Hello | None = None
+        self.peer_software = ""
+        self.clock_offset = 0
+        self.version = PROTOCOL[1]
+        self._software = software
+        self._code = code
+        self._clock_bound = clock_bound
+        self._encoder = encoder or Encoder()
+        self._decoder = decoder or Decoder(self.limits.max_message)
+        self._opened = now
+        self._last_in = self._last_out = now.mono
+        self._pinged = 0  # mono time of the unanswered ping, 0 = none
+        self._ping_behind = False  # it travels behind batches, so that its answer tells of their loss
+        self._ping_number = 0
+        self._ping_sent = START
+        self._greeted = False
+        self._sender = Sender(self.timing.interval, self.timing.linger)
+        self._applied = START
+        self._received = START
+        self._queue: deque[Batch] = deque()
+        self._applying = False
+        self._gap_told = False
+
+    # -- the active side's handshake ------------------------------------------------------------------------
+
+    def start(self, client_first: str, now: Now) -> None:
+        """Active side: open the conversation with SCRAM's client-first message."""
+        self._answer("start")
+        self._opened = now
+        self._send(Open(PROTOCOL, self._software, self._code, client_first, now.wall), now)
+
+    def _on_challenge(self, message: Challenge, now: Now) -> None:
+        self.peer_software = message.software
+        if not PROTOCOL[0] <= message.version <= PROTOCOL[1]:
+            return self._fail(self._version_error((message.version, message.version)), now)
+        self.version = message.version
+        self.clock_offset = message.clock - (self._opened.wall + now.wall) // 2
+        if abs(self.clock_offset) > self._clock_bound:
+            return self._fail(self._clock_error(), now)
+        self.effects.append(fx.MakeProof(message.scram))
+
+    def proof(self, client_final: str, now: Now) -> None:
+        """Active side: the answer to `effects.MakeProof`."""
+        if self._answer("proof"):
+            self._send(Proof(client_final, self.clock_offset), now)
+
+    def _on_proved(self, message: Proved, now: Now) -> None:
+        self.effects.append(fx.CheckProof(message.scram))
+
+    def peer_proved(self, now: Now) -> None:
+        """Active side: the passive side knows the password too (the answer to `effects.CheckProof`)."""
+        if self._answer("peer proved"):
+            self.effects.append(fx.Greet())
+
+    # -- the passive side's handshake -----------------------------------------------------------------------
+
+    def _on_open(self, message: Open, now: Now) -> None:
+        self.peer_software = message.software
+        self._opened = now
+        low, high = max(PROTOCOL[0], message.versions[0]), min(PROTOCOL[1], message.versions[1])
+        if low > high:
+            return self._fail(self._version_error(message.versions), now)
+        self.version = high
+        self.effects.append(fx.FindLink(message.code, message.scram))
+
+    def challenge(self, server_first: str, now: Now) -> None:
+        """Passive side: the answer to `effects.FindLink`."""
+        if self._answer("challenge"):
+            self._send(Challenge(self.version, self._software, server_first, now.wall), now)
+
+    def _on_proof(self, message: Proof, now: Now) -> None:
+        self.clock_offset = -message.offset
+        self.effects.append(fx.VerifyProof(message.scram))
+
+    def proved(self, server_final: str, now: Now) -> None:
+        """Passive side: the proof was right (the answer to `effects.VerifyProof`)."""
+        if self._answer("proved"):
+            self._send(Proved(server_final), now)
+            if abs(self.clock_offset) > self._clock_bound:
+                return self._fail(self._clock_error(), now)
+            self.effects.append(fx.Greet())
+
+    # -- both: greeting -------------------------------------------------------------------------------------
+
+    def greet(self, hello: Hello, now: Now) -> None:
+        """Send our hello (the answer to `effects.Greet`)."""
+        if self.state is not State.GREETING or self._greeted:
+            return
+        self._greeted = True
+        self._applied = self._received = hello.have
+        self._send(hello, now)
+        self._maybe_agree()
+
+    def _on_hello(self, message: Hello, now: Now) -> None:
+        if self.peer is not None:
+            return self._fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
+        self.peer = message
+        self._maybe_agree()
+
+    def _maybe_agree(self) -> None:
+        if self._greeted and self.peer is not None and self.state is State.GREETING:
+            self.state = State.AGREEING
+            self.effects.append(fx.Agree(self.peer))
+
+    def go(
+        self, position: Cursor, now: Now, *, totals: Totals | None = None, want: Sequence[bytes] = ()
+    ) -> None:
+        """Both agreed; our feed goes on after ``position`` (the answer to `effects.Agree`).
+
+        ``totals`` and ``want`` repeat what the peer may not have heard: an acknowledgement dies with its connection.
+        """
+        if not self._answer("go"):
+            return
+        assert self.peer is not None
+        self._sender.begin(position, self.peer.limits.window)
+        if totals is not None:
+            self._send(Ack(self._applied, totals, [], list(want)), now)
+        self._next_apply()
+        self._pump(now)
+
+    # -- live: our feed -------------------------------------------------------------------------------------
+
+    def wake(self, now: Now) -> None:
+        """There may be something new in our feed."""
+        self._sender.dirty = True
+        self._pump(now)
+
+    def read_done(self, batch: Batch | None, position: Cursor, more: bool, now: Now) -> None:
+        """The answer to `effects.Read`: what was found after the position asked for, and up to where we looked."""
+        useful = self._sender.read_done(position if batch is None else batch.end, more)
+        if self.state is not State.LIVE:
+            return
+        if useful and batch is not None:
+            self._stream(batch, now)
+        elif useful:
+            self._sender.skip(position)
+        self._pump(now)
+
+    def _stream(self, batch: Batch, now: Now) -> None:
+        batch = msgspec.structs.replace(batch, start=self._sender.sent)
+        size = self._send(Changes(batch), now, bulk=True)
+        self._sender.sent_batch(batch, size, now.mono)
+
+    def _on_ack(self, message: Ack, now: Now) -> None:
+        if not self._sender.sends(message.have):
+            raise errors.ProtocolError(detail="an acknowledgement of what was never sent")
+        parked = {fate.uid for fate in message.fates if fate.field == 0}
+        confirmed = self._sender.acked(message.have, None if message.gap else parked)
+        if message.gap:
+            self._sender.rewind(message.have)
+        self._sender.note(message.have, message.totals, message.fates, message.want, confirmed)
+        self._pump(now)
+
+    def acked_done(self, now: Now) -> None:
+        """The answer to `effects.Acked`: it is stored."""
+        self._sender.stored()
+        self._pump(now)
+
+    def _pump(self, now: Now) -> None:
+        if self.state is not State.LIVE:
+            return
+        ack = self._sender.take_ack()
+        if ack is not None:
+            self.effects.append(ack)
+        advance = self._sender.advance(now.mono, self.timing.advance)
+        if advance is not None:
+            self._stream(advance, now)
+        read = self._sender.next_read(now.mono)
+        if read is not None:
+            self.effects.append(read)
+
+    # -- live: the peer's feed ------------------------------------------------------------------------------
+
+    def _on_changes(self, message: Changes, now: Now) -> None:
+        batch = message.batch
+        if batch.start.seq > self._received.seq:
+            if not self._gap_told:  # once: each further batch of the broken row would ask for the same again
+                self._gap_told = True
+                self._send(Ack(self._applied, Totals(), gap=True), now)
+            return
+        self._gap_told = False
+        if batch.end.seq > self._received.seq:
+            self._received = batch.end
+        self._queue.append(batch)
+        self._next_apply()
+
+    def _next_apply(self) -> None:
+        if self._queue and not self._applying and self.state is State.LIVE:
+            self._applying = True
+            self.effects.append(fx.Apply(self._queue.popleft()))
+
+    def applied(
+        self, have: Cursor, totals: Totals, fates: list[Fate], want: list[bytes], gap: bool, now: Now
+    ) -> None:
+        """The answer to `effects.Apply`: it is durable."""
+        self._applying = False
+        if self.state is not State.LIVE:
+            return
+        self._applied = have
+        if gap:
+            self._received = have
+            self._queue.clear()
+        self._send(Ack(have, totals, fates, want, gap), now)
+        self._next_apply()
+        self._pump(now)
+
+    # -- life signs -----------------------------------------------------------------------------------------
+
+    def _on_ping(self, message: Ping, now: Now) -> None:
+        self._send(Pong(message.number, now.wall, self._applied, self._received), now)
+
+    def _on_pong(self, message: Pong, now: Now) -> None:
+        if not self._sender.sends(message.have):
+            raise errors.ProtocolError(detail="an acknowledgement of what was never sent")
+        if message.number and message.number == self._ping_number:
+            self._pinged = 0
+            if self._ping_behind:
+                self._sender.lost_check(message.have, message.received, self._ping_sent)
+        if message.have.seq > self._sender.confirmed.seq:
+            self._sender.acked(message.have, None)
+            self._sender.note(message.have, None, [], [], [])
+        self._pump(now)
+
+    def _ping(self, now: Now) -> None:
+        self._ping_number += 1
+        self._pinged = now.mono
+        self._ping_sent = self._sender.sent
+        self._ping_behind = self._sender.oldest_sent() is not None
+        self._send(Ping(self._ping_number, now.wall), now, bulk=self._ping_behind)
+
+    def _deadline(self) -> int:
+        """When the peer counts as gone. A ping that waits behind long batches is given more time."""
+        silent = self._last_in + self.timing.silence
+        if not self._pinged or self._ping_behind:
+            return silent
+        return min(silent, max(self._pinged, self._last_in) + self.timing.grace)
+
+    def _ping_due(self) -> int | None:
+        """When to ask the peer for a sign of life, or whether batches arrived."""
+        if self._pinged:  # other messages may come while the answer to this one was lost
+            return self._pinged + self.timing.silence
+        due = [self._last_in + self.timing.heartbeat] if self.role is Role.ACTIVE else []
+        oldest = self._sender.oldest_sent()
+        if oldest is not None:
+            due.append(oldest + self.timing.heartbeat)
+        return min(due, default=None)
+
+    def next_timer(self) -> int | None:
+        """When `on_timer` wants to be called (mono µs); None when closed."""
+        if self.state is State.CLOSED:
+            return None
+        if self.state is not State.LIVE:
+            return self._opened.mono + self.timing.handshake
+        deadlines = [self._deadline(), *self._sender.deadlines(self.timing.advance)]
+        ping = self._ping_due()
+        return min(deadlines if ping is None else [*deadlines, ping])
+
+    def on_timer(self, now: Now) -> None:
+        """Do what is due; harmless when nothing is."""
+        if self.state is State.CLOSED:
+            return
+        if self.state is not State.LIVE:
+            if now.mono >= self._opened.mono + self.timing.handshake:
+                self._fail(errors.TimedOut(seconds=self.timing.handshake // SECOND), now)
+            return
+        if now.mono >= self._deadline():
+            self._fail(errors.TimedOut(seconds=(now.mono - self._last_in) // SECOND), now)
+            return
+        due = self._ping_due()
+        if due is not None and now.mono >= due:
+            self._sender.touch_oldest(now.mono)
+            self._ping(now)
+        self._pump(now)
+
+    # -- frames, the end ------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame, now: Now) -> None:
+        """Take a frame from the peer."""
+        if self.state is State.CLOSED:
+            return
+        self._last_in = now.mono
+        try:
+            if self.state is State.AWAIT_OPEN and isinstance(frame, str):
+                self._encoder.form = Form.JSON
+            message = self._decoder.feed(frame)
+            if message is None:
+                self._show_life(now)
+                return
+            self._dispatch(message, now)
+        except errors.ProtocolError as error:
+            self._fail(error, now)
+
+    def _dispatch(self, message: Message, now: Now) -> None:
+        key = (self.state, type(message))
+        method = TRANSITIONS.get(key)
+        if method is None:
+            name = type(message).__name__.lower()
+            raise errors.UnexpectedMessage(message=name, state=self.state.value)
+        leads = LEADS_TO.get(key)
+        if leads is not None and leads is not State.AGREEING:
+            self.state = leads
+        getattr(self, method)(message, now)
+
+    def _show_life(self, now: Now) -> None:
+        # A long message on a slow line must not look like silence to its sender, whose pings queue behind it.
+        if self.state is State.LIVE and now.mono - self._last_out > self.timing.grace // 3:
+            self._send(Pong(0, now.wall, self._applied, self._received), now)
+
+    def _send(self, message: Message, now: Now, *, bulk: bool = False) -> int:
+        frames = self._encoder.frames(message)
+        self._last_out = now.mono
+        for frame in frames:
+            self.effects.append(fx.Send(frame, bulk))
+        return sum(map(len, frames))
+
+    def _answer(self, name: str) -> bool:
+        leads = ANSWERS.get((self.state, name))
+        if leads is None:
+            return False  # the session ended (or failed) while the answer was under way
+        self.state = leads
+        return True
+
+    def _on_bye(self, message: Bye, now: Now) -> None:
+        code, params = errors.mirrored(message.code, message.params)
+        self._end(errors.from_code(code, params), by_peer=True)
+
+    def fail(self, error: errors.SyncError, now: Now) -> None:
+        """End the session for ``error`` (also the answer to any question that cannot be answered)."""
+        self._fail(error, now)
+
+    def _fail(self, error: errors.SyncError, now: Now) -> None:
+        if self.state is State.CLOSED:
+            return
+        if self.state is not State.START:
+            self._send(Bye(error.code, dict(error.params)), now)
+        self._end(error, by_peer=False)
+
+    def lost(self, error: errors.SyncError) -> None:
+        """The road is gone."""
+        self._end(error, by_peer=True)
+
+    def _end(self, error: errors.SyncError, *, by_peer: bool) -> None:
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._queue.clear()
+        self.effects.append(fx.Closed(error, by_peer))
+
+    def _version_error(self, theirs: tuple[int, int]) -> errors.SyncError:
+        kind = errors.VersionTooOldHere if theirs[0] > PROTOCOL[1] else errors.VersionTooOldThere
+        return kind(here=self._software, there=self.peer_software)
+
+    def _clock_error(self) -> errors.SyncError:
+        return errors.ClockTooFar(
+            offset=f"{abs(self.clock_offset) // SECOND} s", bound=f"{self._clock_bound // SECOND} s"
+        )

@@ -1,0 +1,1 @@
+"""What runs: links are driven here. `link` joins a store to a transport; `supervisor` runs them all."""

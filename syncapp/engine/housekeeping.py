@@ -1,0 +1,51 @@
+"""What has to be tidied now and then: the log within its bounds, tags of seals that nobody asks for any more."""
+
+from __future__ import annotations
+
+from django.db.models import Min
+
+from syncapp import conf
+from syncapp.models import Link, LinkState, LogEntry, Seal
+from syncapp.store.store import Store
+
+DAY = 86_400 * 1_000_000
+#: Tags of this many recent seals are kept in any case.
+SEALS_KEPT = 10_000
+#: Rows removed in one go, so that a writer never waits long.
+CHUNK = 5_000
+
+
+def housekeep(store: Store) -> None:
+    """Tidy up, in bounded pieces."""
+    _trim_log(store)
+    _trim_seals(store)
+
+
+def _trim_log(store: Store) -> None:
+    settings = conf.current()
+    rows = LogEntry.objects.using(store.using)
+    oldest = store.backend.now() - settings.log_days * DAY
+    _delete(rows.filter(at__lt=oldest))
+    for link in Link.objects.using(store.using).values_list("pk", flat=True):
+        mine = rows.filter(link_id=link).order_by("-id")
+        last = mine.values_list("id", flat=True)[settings.log_rows : settings.log_rows + 1]
+        if last:
+            _delete(rows.filter(link_id=link, id__lte=last[0]))
+
+
+def _delete(rows: object) -> None:
+    while True:
+        ids = list(rows.values_list("id", flat=True)[:CHUNK])  # type: ignore[attr-defined]
+        if not ids:
+            return
+        rows.filter(id__in=ids).delete()  # type: ignore[attr-defined]
+
+
+def _trim_seals(store: Store) -> None:
+    """Tags below every peer's acknowledgement are never compared again; the newest are kept all the same."""
+    seals = Seal.objects.using(store.using)
+    acked = LinkState.objects.using(store.using).aggregate(low=Min("acked_seq"))["low"]
+    kept = list(seals.order_by("-last_seq").values_list("last_seq", flat=True)[SEALS_KEPT : SEALS_KEPT + 1])
+    if acked is None or not kept:
+        return
+    seals.filter(last_seq__lt=min(acked, kept[0])).delete()

@@ -1,0 +1,360 @@
+"""Driving one link: the only module that joins a store to a transport, so that the journey of a change reads here.
+
+    wake → Read: seal the journal, read the feed → Send frames
+    frames → Apply: merge, write, move the cursor → Send the ack → the peer's Acked
+
+`core.session` decides; this shell carries out its effects: frames to the channel, questions to the store's threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from syncapp import __version__, errors
+from syncapp.core import effects as fx
+from syncapp.core.codec import Decoder, Encoder, Frame
+from syncapp.core.mapping import Agreement
+from syncapp.core.messages import CAPABILITIES, Hello
+from syncapp.core.session import Now, Role, Session, State, Timing
+from syncapp.engine.links import LinkConfig, status_of
+from syncapp.engine.pool import StorePool
+from syncapp.store.base import LinkStatus
+from syncapp.store.store import Applied, Store
+from syncapp.transports.base import Channel
+
+logger = logging.getLogger(__name__)
+
+LEASE = 15_000_000
+RENEW_EVERY = 5.0
+RETRY_EVERY = 30.0
+
+
+def now() -> Now:
+    """This moment, for a session."""
+    return Now(time.monotonic_ns() // 1000, time.time_ns() // 1000)
+
+
+class Authenticator(Protocol):
+    """The password's part of the handshake. Methods compute for milliseconds: they run in a thread.
+
+    A side that is never asked something may raise NotImplementedError for it.
+    """
+
+    def find(self, store: Store, code: str, client_first: str) -> str:
+        """Passive: the challenge."""
+        ...
+
+    def verify(self, store: Store, client_final: str) -> tuple[LinkConfig, str]:
+        """Passive: whose password it is, and our own proof."""
+        ...
+
+    def prove(self, server_first: str) -> str: ...
+
+    def check(self, server_final: str) -> None: ...
+
+
+class Identity(Protocol):
+    """What a program says of itself, beside what its store knows."""
+
+    title: str
+    url: str
+    boot: bytes
+
+
+class LinkDriver:
+    """One conversation over one channel, until it ends.
+
+    ``config`` is known from the start on the active side, and once the password was recognised on the passive one.
+    ``on_change`` is called after each applied batch, so that other links of this process look at the feed.
+    """
+
+    def __init__(
+        self,
+        pool: StorePool,
+        channel: Channel,
+        session: Session,
+        auth: Authenticator,
+        identity: Identity,
+        *,
+        owner: str,
+        config: LinkConfig | None = None,
+        token: int = 0,
+        on_live: Callable[[LinkDriver], None] = lambda driver: None,
+        on_change: Callable[[LinkDriver], None] = lambda driver: None,
+    ) -> None:
+        self.channel = channel
+        self.session = session
+        self.config = config
+        self.error: errors.SyncError | None = None
+        self.live = False
+        self._pool = pool
+        self._auth = auth
+        self._identity = identity
+        self._owner = owner
+        self._token = token
+        self._agreement = Agreement()
+        self._on_live = on_live
+        self._on_change = on_change
+        self._control: deque[Frame] = deque()
+        self._bulk: deque[Frame] = deque()
+        self._writable = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the whole conversation -----------------------------------------------------------------------------
+
+    async def run(self) -> errors.SyncError:
+        """Converse until the end; returns why it ended. Cancelled, it says goodbye first."""
+        writer = asyncio.ensure_future(self._write())
+        reader = asyncio.ensure_future(self._read())
+        try:
+            self._perform()
+            await self._closed.wait()
+        except asyncio.CancelledError:
+            self.end(errors.Stopping())
+            await self._finish(writer, reader)
+            raise
+        await self._finish(writer, reader)
+        assert self.error is not None
+        return self.error
+
+    async def _finish(self, writer: asyncio.Future[None], reader: asyncio.Future[None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        reader.cancel()
+        self._bulk.clear()
+        self._writable.set()
+        try:  # the last words (Bye) may still be on their way
+            async with asyncio.timeout(1.0):
+                await asyncio.shield(writer)
+        except (TimeoutError, asyncio.CancelledError):
+            writer.cancel()
+        await self.channel.close(self.error.code if self.error else "")
+        if self._tasks:  # units of work under way end whole; nothing is half applied
+            await asyncio.wait(self._tasks, timeout=10)
+        if self.live and self.config is not None and self.error is not None:
+            await self._say_over()
+        self.live = False
+
+    async def _say_over(self) -> None:
+        assert self.config is not None
+        link, token = self.config.id, self._token
+        assert self.error is not None
+        status = status_of(self.error)
+        await self._pool.run(lambda store: store.renew(link, token, 0, status))
+
+    def wake(self) -> None:
+        """The feed may have something new."""
+        if self.live:
+            self.session.wake(now())
+            self._perform()
+
+    def end(self, error: errors.SyncError) -> None:
+        """End the conversation for ``error``, telling the peer."""
+        self.session.fail(error, now())
+        self._perform()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                frame = await self.channel.receive()
+                self.session.receive(frame, now())
+                self._perform()
+        except errors.TransportError as error:
+            self._lost(error)
+
+    async def _write(self) -> None:
+        try:
+            while self.session.state is not State.CLOSED or self._control:
+                while self._control or self._bulk:
+                    frame = self._control.popleft() if self._control else self._bulk.popleft()
+                    await self.channel.send(frame)
+                if self.session.state is State.CLOSED:
+                    return
+                self._writable.clear()
+                await self._writable.wait()
+        except errors.TransportError as error:
+            self._lost(error)
+
+    def _lost(self, error: errors.SyncError) -> None:
+        self.session.lost(error)
+        self._perform()
+
+    # -- carrying out effects -------------------------------------------------------------------------------
+
+    def _perform(self) -> None:
+        effects = self.session.effects
+        while effects:
+            effect = effects.popleft()
+            if isinstance(effect, fx.Send):
+                (self._bulk if effect.bulk else self._control).append(effect.frame)
+                self._writable.set()
+            elif isinstance(effect, fx.Closed):
+                self.error = self.error or effect.error
+                self._writable.set()
+                self._closed.set()
+            else:
+                self._start(self._carry_out(effect))
+        self._arm()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.session.next_timer()
+        if due is not None:
+            delay = max(0.0, (due - now().mono) / 1e6)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.session.on_timer(now())
+        self._perform()
+
+    async def _carry_out(self, effect: fx.Effect) -> None:
+        try:
+            await self._answer(effect)
+        except errors.SyncError as error:
+            self.session.fail(error, now())
+        except Exception as error:
+            logger.exception("Link %s: %s failed", self._name(), type(effect).__name__)
+            self.session.fail(errors.StoreError(detail=type(error).__name__), now())
+        self._perform()
+
+    def _name(self) -> str:
+        return self.config.name if self.config else self.channel.remote
+
+    async def _answer(self, effect: fx.Effect) -> None:
+        session, pool = self.session, self._pool
+        match effect:
+            case fx.Read():
+                await self._read_feed(effect)
+            case fx.Apply():
+                await self._apply(effect)
+            case fx.Acked():
+                link, token = self._link(), self._token
+                await pool.run(lambda store: store.acked(link, effect, token))
+                session.acked_done(now())
+            case fx.FindLink():
+                text = await pool.run(lambda store: self._auth.find(store, effect.code, effect.client_first))
+                session.challenge(text, now())
+            case fx.MakeProof():
+                text = await pool.call(lambda: self._auth.prove(effect.server_first))
+                session.proof(text, now())
+            case fx.VerifyProof():
+                self.config, text = await pool.run(lambda store: self._auth.verify(store, effect.client_final))
+                session.proved(text, now())
+            case fx.CheckProof():
+                await pool.call(lambda: self._auth.check(effect.server_final))
+                session.peer_proved(now())
+            case fx.Greet():
+                await self._greet()
+            case fx.Agree():
+                await self._agree(effect)
+
+    def _link(self) -> int:
+        assert self.config is not None
+        return self.config.id
+
+    # -- the journey of a change ----------------------------------------------------------------------------
+
+    async def _read_feed(self, effect: fx.Read) -> None:
+        link, agreement, peer = self._link(), self._agreement, self._peer_instance()
+        result = await self._pool.run(
+            lambda store: store.read(link, effect.after, agreement, peer, effect.records)
+        )
+        self.session.read_done(result.batch, result.position, result.more, now())
+
+    async def _apply(self, effect: fx.Apply) -> None:
+        link, agreement, token = self._link(), self._agreement, self._token
+        done: Applied = await self._pool.run(lambda store: store.apply(link, effect.batch, agreement, token))
+        self.session.applied(done.have, done.totals, done.fates, done.want, done.gap, now())
+        self._on_change(self)
+
+    def _peer_instance(self) -> bytes:
+        return self.session.peer.instance if self.session.peer else b""
+
+    # -- greeting -------------------------------------------------------------------------------------------
+
+    async def _greet(self) -> None:
+        assert self.config is not None
+        link, owner = self.config.id, self._owner
+        if not self._token:  # an authenticated newcomer takes over from whoever drove the link before
+            token = await self._pool.run(lambda store: store.claim(link, owner, LEASE, force=True))
+            self._token = token or 0
+        mine = await self._pool.run(lambda store: store.greeting(link))
+        hello = Hello(
+            instance=mine.instance,
+            epoch=mine.epoch,
+            boot=self._identity.boot,
+            title=self._identity.title,
+            software=f"syncapp {__version__}",
+            url=self._identity.url,
+            capabilities=CAPABILITIES,
+            limits=self.session.limits,
+            user_matching=self.config.user_matching,
+            catalogue=mine.catalogue,
+            head=mine.head,
+            have=mine.have,
+        )
+        self.session.greet(hello, now())
+
+    async def _agree(self, effect: fx.Agree) -> None:
+        link, token, offset = self._link(), self._token, self.session.clock_offset
+        agreed = await self._pool.run(lambda store: store.meet(link, effect.hello, offset, token))
+        status = LinkStatus("connected")
+        await self._pool.run(lambda store: store.renew(link, token, LEASE, status))
+        self._agreement = agreed.agreement
+        self.live = True
+        self._on_live(self)
+        self._start(self._care())
+        self.session.go(agreed.position, now())
+
+    async def _care(self) -> None:
+        """Keep the lease, try parked changes again, while the conversation lives."""
+        link, token = self._link(), self._token
+        retry_at = time.monotonic()
+        while not self._closed.is_set():
+            try:
+                if time.monotonic() >= retry_at:
+                    retry_at = time.monotonic() + RETRY_EVERY
+                    await self.retry()
+                if not await self._pool.run(lambda store: store.renew(link, token, LEASE)):
+                    raise errors.LeaseLost(link=self._name())
+                async with asyncio.timeout(RENEW_EVERY):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+            except errors.SyncError as error:
+                self.end(error)
+
+    async def retry(self) -> None:
+        """Try the parked changes that are due."""
+        link, agreement, token = self._link(), self._agreement, self._token
+        if await self._pool.run(lambda store: store.retry(link, agreement, token)):
+            self._on_change(self)
+
+
+def new_session(role: Role, *, code: str = "", interval: float = 0, clock_bound: int = 300_000_000) -> Session:
+    """A session with this software's choices."""
+    return Session(
+        role,
+        now(),
+        software=f"syncapp {__version__}",
+        code=code,
+        timing=Timing(interval=int(interval * 1e6)),
+        clock_bound=clock_bound,
+        encoder=Encoder(),
+        decoder=Decoder(64 * 1024 * 1024),
+    )

@@ -1,0 +1,165 @@
+"""The links as configured, for the engine; and what is noted of a link that nobody drives."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from syncapp import conf, errors
+from syncapp.core.address import normal_code
+from syncapp.engine.auth import Verifier, derive
+from syncapp.models import Instance, Link, LinkState
+from syncapp.store.base import LinkStatus
+from syncapp.store.store import Store
+
+SECOND = 1_000_000
+
+
+class LinkConfig(msgspec.Struct, frozen=True):
+    """One link as configured. ``print`` changes when anything does that a running conversation rests on."""
+
+    id: int
+    name: str
+    mode: str
+    address: str
+    code: str
+    secret: str
+    paused: bool
+    interval: float
+    user_matching: str
+    options: dict[str, Any]
+    print: str
+
+    @property
+    def active(self) -> bool:
+        return self.mode == Link.Mode.ACTIVE
+
+    def password(self) -> str:
+        """The password in the clear. Raises `errors.SecretUnreadable`."""
+        try:
+            return conf.decrypt(self.secret)
+        except ValueError as error:
+            raise errors.SecretUnreadable(link=self.name) from error
+
+
+def load(store: Store) -> dict[int, LinkConfig]:
+    """All links by id."""
+    return {link.pk: _config(store, link) for link in Link.objects.using(store.using).order_by("pk")}
+
+
+def _config(store: Store, link: Link) -> LinkConfig:
+    catalogue = msgspec.msgpack.encode(store.backend.catalogue(link.pk))
+    setup = store.backend.setup().links.get(link.pk)
+    known = repr(
+        (link.name, link.mode, link.address, link.code, link.secret, link.paused, link.interval, link.options, setup)
+    )
+    digest = hashlib.blake2b(catalogue + known.encode(), digest_size=16).hexdigest()
+    return LinkConfig(
+        id=link.pk,
+        name=link.name,
+        mode=link.mode,
+        address=link.address,
+        code=link.code,
+        secret=link.secret,
+        paused=link.paused,
+        interval=link.interval,
+        user_matching=link.user_matching,
+        options=link.options,
+        print=digest,
+    )
+
+
+def config_version(store: Store) -> int:
+    """Moves with every change of configuration or catalogue."""
+    return Instance.objects.using(store.using).values_list("config_version", flat=True).first() or 0
+
+
+def lease_owner(store: Store, link: int) -> str:
+    """Who holds the lease of ``link``; empty for nobody."""
+    owners = LinkState.objects.using(store.using).filter(pk=link).values_list("lease_owner", flat=True)
+    return owners.first() or ""
+
+
+_verifiers: dict[tuple[str, bytes], Verifier] = {}
+
+
+def verifier(config: LinkConfig, salt: bytes) -> Verifier:
+    """What checks a proof of the link's password; derived once per secret. CPU-heavy the first time."""
+    key = (config.secret, salt)
+    found = _verifiers.get(key)
+    if found is None:
+        found = _verifiers[key] = derive(config.password(), salt)
+        if len(_verifiers) > 10_000:
+            _verifiers.pop(next(iter(_verifiers)))
+    return found
+
+
+def candidates(store: Store, code: str) -> list[LinkConfig]:
+    """The passive links that an incoming conversation may belong to: the one of ``code``, or all.
+
+    Raises `errors.LinkPaused` when the one that is meant is paused.
+    """
+    passive = [link for link in load(store).values() if not link.active]
+    if code:
+        wanted = normal_code(code)
+        passive = [link for link in passive if normal_code(link.code) == wanted]
+    running = [link for link in passive if not link.paused]
+    if passive and not running:
+        raise errors.LinkPaused()
+    return running
+
+
+def scram_salt(store: Store) -> bytes:
+    """The salt that all passive links of this instance share."""
+    return bytes(Instance.objects.using(store.using).values_list("scram_salt", flat=True).get())
+
+
+def note_failure(store: Store, code: str, error: errors.SyncError) -> None:
+    """Show a failed attempt on the passive link that it was meant for, if that is plain and it is not connected."""
+    try:
+        meant = candidates(store, code)
+    except errors.LinkPaused:
+        return
+    now = store.backend.now()
+    states = LinkState.objects.using(store.using).filter(link__in=[link.id for link in meant])
+    idle = [state.pk for state in states if state.lease_until < now or state.state != "connected"]
+    if len(idle) == 1:
+        note(store, idle[0], status_of(error))
+
+
+def note(store: Store, link: int, status: LinkStatus) -> None:
+    """Show ``status`` on a link that nobody drives."""
+    state = LinkState.objects.using(store.using).get(pk=link)
+    fields = {"reason_code": status.code, "reason_params": status.params, "attempt": status.attempt}
+    if state.state != status.state:
+        fields |= {"state": status.state, "state_since": store.backend.now()}
+    LinkState.objects.using(store.using).filter(pk=link).update(next_attempt=status.next_attempt, **fields)
+
+
+#: Errors that a person has to act on although nobody refused anything.
+_ATTENTION = (
+    errors.Restored,
+    errors.OtherInstance,
+    errors.SameInstance,
+    errors.SecretUnreadable,
+    errors.BadAddress,
+    errors.BadCertificate,
+    errors.PlainTextRefused,
+    errors.ConfigError,
+)
+
+
+def status_of(error: errors.SyncError, attempt: int = 0, next_attempt: int = 0) -> LinkStatus:
+    """The state that a link is in after its conversation ended (or failed to begin) with ``error``."""
+    if isinstance(error, errors.LinkPaused):
+        state = "paused"
+    elif isinstance(error, _ATTENTION):
+        state = "attention"
+    elif isinstance(error, errors.RefusedError) and error.permanent:
+        state = "refused"
+    else:
+        state = "connecting" if next_attempt else "offline"
+    params = {key: value if isinstance(value, str | int | float) else str(value) for key, value in error.params.items()}
+    return LinkStatus(state, error.code, params, attempt, next_attempt)

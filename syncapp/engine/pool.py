@@ -1,0 +1,71 @@
+"""Database work off the event loop: a few threads, each with a store of its own.
+
+A database that is busy or away for a while is not an error of the link: the call is tried again until it works
+or the caller gives up. Any other failure is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.db import InterfaceError, OperationalError, connections
+
+from syncapp.store.sql import SqlBackend
+from syncapp.store.store import Store
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+THREADS = 4
+#: Connections unused for longer are checked before use: a server may have closed them.
+STALE_AFTER = 60.0
+PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0)
+
+
+class StorePool:
+    """Runs functions of a `Store` in its threads."""
+
+    def __init__(self, using: str = "default", threads: int = THREADS) -> None:
+        self.using = using
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="syncapp-store")
+        self._local = threading.local()
+
+    async def run(self, work: Callable[[Store], T]) -> T:
+        """The result of ``work(store)``; waits out a database that is busy or gone."""
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            try:
+                return await loop.run_in_executor(self._executor, self._work, work)
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("The database is not available (%s); trying again", error)
+                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """The result of ``work()`` in a thread with a database connection, or of pure computing."""
+        return await self.run(lambda store: work())
+
+    def _work(self, work: Callable[[Store], T]) -> T:
+        local = self._local
+        now = time.monotonic()
+        if not hasattr(local, "store"):
+            local.store = Store(SqlBackend(self.using))
+        elif now - local.used > STALE_AFTER:
+            connections[self.using].close_if_unusable_or_obsolete()
+        local.used = now
+        try:
+            return work(local.store)
+        except (OperationalError, InterfaceError):
+            connections[self.using].close_if_unusable_or_obsolete()
+            raise
+
+    def close(self) -> None:
+        """Let the running units end; their connections go with the threads."""
+        self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,340 @@
+"""Running the links of this program: `Host` in every process that talks to peers, `Supervisor` in the one that dials.
+
+A `Host` holds the store's threads, waits for commits and wakes the conversations of its process. Inbound peers
+come to it through the web side. The `Supervisor` adds the active links: it claims their leases, dials, and dials
+again. Everything that people configure is read from the database and followed as it changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+
+from django.db import connections
+
+from syncapp import conf, errors
+from syncapp.core.policy import Backoff
+from syncapp.core.session import Role
+from syncapp.engine import links
+from syncapp.engine.auth import ActiveAuth, PassiveAuth, Throttle, address_key
+from syncapp.engine.housekeeping import housekeep
+from syncapp.engine.link import LEASE, LinkDriver, new_session, now
+from syncapp.engine.links import LinkConfig, status_of
+from syncapp.engine.pool import StorePool
+from syncapp.engine.process import is_dead, owner_name
+from syncapp.engine.wake import CommitWatch, LocalWake, Wake
+from syncapp.store.store import Store
+from syncapp.transports.base import Channel
+from syncapp.transports.websocket import connect, parse_address
+
+logger = logging.getLogger(__name__)
+
+#: Configuration is looked at this often even when nothing wakes us.
+LOOK_EVERY = 1.0
+HOUSEKEEPING_EVERY = 60.0
+
+
+def open_wake(using: str) -> Wake:
+    """What tells that something was committed to the database ``using``."""
+    connection = connections[using]
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+        return CommitWatch(name)
+    return LocalWake()
+
+
+class Identity:
+    """This program, as its peers see it."""
+
+    def __init__(self) -> None:
+        settings = conf.current()
+        self.title = settings.title
+        self.url = settings.public_url
+        self.boot = os.urandom(16)
+
+
+class ActiveSide:
+    """The active side's password work (`link.Authenticator`)."""
+
+    def __init__(self, password: str) -> None:
+        self._auth = ActiveAuth(password)
+
+    def first(self) -> str:
+        return self._auth.first()
+
+    def prove(self, server_first: str) -> str:
+        return self._auth.proof(server_first)
+
+    def check(self, server_final: str) -> None:
+        self._auth.check(server_final)
+
+    def find(self, store: Store, code: str, client_first: str) -> str:
+        raise NotImplementedError
+
+    def verify(self, store: Store, client_final: str) -> tuple[LinkConfig, str]:
+        raise NotImplementedError
+
+
+class PassiveSide:
+    """The passive side's password work: finds the link, slows down whoever guesses."""
+
+    def __init__(self, throttle: Throttle, code: str, remote: str) -> None:
+        self.code = code
+        self._throttle = throttle
+        self._keys = [f"address {address_key(remote)}"]
+        self._links: dict[int, LinkConfig] = {}
+        self._auth: PassiveAuth | None = None
+
+    def find(self, store: Store, code: str, client_first: str) -> str:
+        self.code = self.code or code
+        self._throttle.check(self._keys, time.monotonic())
+        found = links.candidates(store, self.code)
+        self._links = {link.id: link for link in found}
+        salt = links.scram_salt(store)
+        verifiers = [(link.id, links.verifier(link, salt)) for link in found]
+        self._auth = PassiveAuth(verifiers, client_first, code=self.code)
+        return self._auth.challenge()
+
+    def verify(self, store: Store, client_final: str) -> tuple[LinkConfig, str]:
+        assert self._auth is not None
+        self._throttle.failed(self._keys, time.monotonic())
+        link, proof = self._auth.verify(client_final)
+        self._throttle.succeeded(self._keys)
+        return self._links[link], proof
+
+    def prove(self, server_first: str) -> str:
+        raise NotImplementedError
+
+    def check(self, server_final: str) -> None:
+        raise NotImplementedError
+
+
+class Host:
+    """What one process needs to talk to peers. Start it within the event loop with `start`."""
+
+    def __init__(self, using: str = "default") -> None:
+        self.using = using
+        self.pool = StorePool(using)
+        self.owner = owner_name()
+        self.identity = Identity()
+        self.configs: dict[int, LinkConfig] = {}
+        self.on_config: Callable[[], None] = lambda: None
+        self._clock_bound = conf.current().clock_refuse
+        self._drivers: dict[int, LinkDriver] = {}
+        self._throttle = Throttle()
+        self._version = -1
+        self._wake: Wake | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch the database; idempotent."""
+        if self._task is None or self._task.done():
+            self._wake = open_wake(self.using)
+            self._task = asyncio.ensure_future(self._watch())
+
+    async def stop(self) -> None:
+        """End all conversations, telling the peers, and the threads."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for driver in list(self._drivers.values()):
+            driver.end(errors.Stopping())
+        if self._wake is not None:
+            self._wake.close()
+
+    # -- inbound --------------------------------------------------------------------------------------------
+
+    async def accept(self, channel: Channel, code: str, remote: str) -> None:
+        """Converse with a peer that dialled in, until the end."""
+        self.start()
+        side = PassiveSide(self._throttle, code, remote)
+        driver = self._driver(channel, Role.PASSIVE, side)
+        error = await self._converse(driver)
+        if driver.config is None or not driver.session.peer:
+            where = driver.config.code if driver.config else side.code
+            await self.pool.run(lambda store: links.note_failure(store, where, error))
+
+    def _driver(
+        self, channel: Channel, role: Role, side: ActiveSide | PassiveSide, config: LinkConfig | None = None, token: int = 0
+    ) -> LinkDriver:
+        code = parse_address(config.address).code if config is not None and role is Role.ACTIVE else ""
+        interval = config.interval if config else 0
+        session = new_session(role, code=code, interval=interval, clock_bound=self._clock_bound)
+        return LinkDriver(
+            self.pool,
+            channel,
+            session,
+            side,
+            self.identity,
+            owner=self.owner,
+            config=config,
+            token=token,
+            on_live=self._live,
+            on_change=self._changed,
+        )
+
+    async def converse(self, channel: Channel, config: LinkConfig, side: ActiveSide, token: int) -> tuple[errors.SyncError, bool]:
+        """Converse as the active side; returns why it ended and whether it had been live."""
+        driver = self._driver(channel, Role.ACTIVE, side, config, token)
+        driver.session.start(side.first(), now())
+        error = await self._converse(driver)
+        return error, driver.session.peer is not None
+
+    async def _converse(self, driver: LinkDriver) -> errors.SyncError:
+        try:
+            return await driver.run()
+        finally:
+            if driver.config is not None and self._drivers.get(driver.config.id) is driver:
+                del self._drivers[driver.config.id]
+
+    def _live(self, driver: LinkDriver) -> None:
+        assert driver.config is not None
+        before = self._drivers.get(driver.config.id)
+        self._drivers[driver.config.id] = driver
+        if before is not None and before is not driver:
+            before.end(errors.Superseded())
+
+    def _changed(self, source: LinkDriver) -> None:
+        """``source`` applied something: it may have to go on to other peers."""
+        for driver in list(self._drivers.values()):
+            if driver is not source:
+                driver.wake()
+
+    # -- watching the database ------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        assert self._wake is not None
+        await self._look()
+        looked = time.monotonic()
+        while True:
+            woken = await self._wake.wait(LOOK_EVERY)
+            if woken:
+                self._wake_drivers()
+            if not woken or time.monotonic() - looked > LOOK_EVERY:
+                looked = time.monotonic()
+                await self._look()
+
+    def _wake_drivers(self) -> None:
+        for driver in list(self._drivers.values()):
+            driver.wake()
+
+    async def _look(self) -> None:
+        """Follow what people configured."""
+        try:
+            version = await self.pool.run(links.config_version)
+            if version == self._version:
+                return
+            self.configs = await self.pool.run(links.load)
+            self._version = version
+        except Exception:
+            logger.exception("The configuration cannot be read")
+            return
+        for link, driver in list(self._drivers.items()):
+            self._follow(driver, self.configs.get(link))
+        self.on_config()
+
+    def _follow(self, driver: LinkDriver, config: LinkConfig | None) -> None:
+        if config is None or config.paused:
+            driver.end(errors.LinkPaused())
+        elif driver.config is not None and driver.config.print != config.print:
+            driver.end(errors.Reconfigured())
+
+
+class Supervisor:
+    """Runs the active links of this program; one process at a time drives each, by its lease."""
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host or engine_host()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._prints: dict[int, str] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled; then say goodbye to the peers."""
+        self._host.on_config = self._follow
+        self._host.start()
+        try:
+            while True:
+                await self._host.pool.run(housekeep)
+                await asyncio.sleep(HOUSEKEEPING_EVERY)
+        finally:
+            await self._end([*self._tasks.values()])
+            await self._host.stop()
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+
+    def _follow(self) -> None:
+        """Start, stop or restart the active links as configured now."""
+        wanted = {config.id: config for config in self._host.configs.values() if config.active and not config.paused}
+        for link, task in list(self._tasks.items()):
+            config = wanted.get(link)
+            if config is None or config.print != self._prints[link]:
+                task.cancel()
+                del self._tasks[link]
+        for link, config in wanted.items():
+            if link not in self._tasks:
+                self._prints[link] = config.print
+                self._tasks[link] = asyncio.ensure_future(self._drive(config))
+
+    async def _drive(self, config: LinkConfig) -> None:
+        backoff = Backoff(random.random)
+        while True:
+            try:
+                token = await self._claim(config)
+                if token is None:
+                    await asyncio.sleep(LEASE / 3e6)
+                    continue
+                error, lived = await self._attempt(config, token)
+                await self._release(config, token)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("Link %s failed", config.name)
+                error, lived, token = errors.StoreError(detail="an error inside this program; its log says more"), False, 0
+            if lived and not error.permanent:
+                backoff.reset()
+            delay = backoff.next()
+            await self._note(config, error, backoff.attempt, delay)
+            await asyncio.sleep(delay / 1e6)
+
+    async def _claim(self, config: LinkConfig) -> int | None:
+        owner = self._host.owner
+        token = await self._host.pool.run(lambda store: store.claim(config.id, owner, LEASE))
+        if token is None and is_dead(await self._host.pool.run(lambda store: links.lease_owner(store, config.id))):
+            token = await self._host.pool.run(lambda store: store.claim(config.id, owner, LEASE, force=True))
+        return token
+
+    async def _release(self, config: LinkConfig, token: int) -> None:
+        await self._host.pool.run(lambda store: store.renew(config.id, token, 0))
+
+    async def _attempt(self, config: LinkConfig, token: int) -> tuple[errors.SyncError, bool]:
+        try:
+            side = ActiveSide(await self._host.pool.call(config.password))
+            plain = bool(config.options.get("plain_text"))
+            channel = await connect(parse_address(config.address), plain_text_ok=plain, proxy=config.options.get("proxy"))
+        except errors.SyncError as error:
+            return error, False
+        return await self._host.converse(channel, config, side, token)
+
+    async def _note(self, config: LinkConfig, error: errors.SyncError, attempt: int, delay: int) -> None:
+        status = status_of(error, attempt, time.time_ns() // 1000 + delay)
+        logger.info("Link %s: %s", config.name, error)
+        await self._host.pool.run(lambda store: links.note(store, config.id, status))
+
+
+_host: Host | None = None
+
+
+def engine_host() -> Host:
+    """The host of this process."""
+    global _host
+    if _host is None:
+        _host = Host()
+    return _host

@@ -1,0 +1,540 @@
+"""Every error of syncapp, in one tree.
+
+::
+
+    SyncError
+    ├── ConfigError            what an administrator wrote cannot be taken
+    ├── RefusedError           the two programs will not talk: passwords, versions, clocks, identities
+    ├── ProtocolError          the peer said something that the protocol does not allow
+    ├── TransportError         the road to the peer is broken
+    ├── StoreError             this program's own database
+    └── ChangeError            one change cannot be applied (it is parked as a problem)
+
+An error has a ``code`` (stable, stored and sent), ``params`` (what the sentence names) and a ``template``
+(the English sentence, which is also the message id of its translation). The sentence says what happened, to
+which link, table, record or field, and what to do. :func:`sentence` renders a stored code again later,
+through any translation function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+
+def N_(text: str) -> str:
+    """Mark ``text`` for translation without translating it (extracted by gettext, rendered by `sentence`)."""
+    return text
+
+
+class SyncError(Exception):
+    """Base of all errors of syncapp."""
+
+    code: ClassVar[str] = "error"
+    template: ClassVar[str] = N_("Something went wrong: {detail}")
+    #: A permanent error is not healed by trying again: a person has to act.
+    permanent: ClassVar[bool] = False
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        super().__init__(render(self.template, params))
+
+
+class _Gaps(dict[str, Any]):
+    """Leaves an unknown placeholder visible rather than failing while an error is being reported."""
+
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
+def render(template: str, params: Mapping[str, Any]) -> str:
+    """Fill the placeholders of ``template``; a missing one reads “…”."""
+    return template.format_map(_Gaps(params))
+
+
+# -- configuration ------------------------------------------------------------------------------------------
+
+
+class ConfigError(SyncError):
+    code = "config"
+    template = N_("The configuration cannot be applied: {detail}")
+    permanent = True
+
+
+class UnknownTable(ConfigError):
+    code = "unknown_table"
+    template = N_('Link "{link}": there is no table "{table}" here. Tables on offer: {offer}.')
+
+
+class UnknownField(ConfigError):
+    code = "unknown_field"
+    template = N_('Link "{link}": table "{table}" has no field "{field}". Its fields: {offer}.')
+
+
+class UnknownNumber(ConfigError):
+    code = "unknown_number"
+    template = N_('Link "{link}", field "{field}": the other program offers no field No. {number}.')
+
+
+class UnknownDirection(ConfigError):
+    code = "unknown_direction"
+    template = N_(
+        'Link "{link}", field "{field}": "{direction}" is not a direction. Use both, upload, download or off.'
+    )
+
+
+class DuplicateLink(ConfigError):
+    code = "duplicate_link"
+    template = N_('Two links are called "{link}". Give each link a name of its own.')
+
+
+class MissingAddress(ConfigError):
+    code = "missing_address"
+    template = N_('Link "{link}" is active but has no address. Add the address of the other program.')
+
+
+class IncompatibleTypes(ConfigError):
+    code = "types"
+    template = N_('Link "{link}", field "{field}": types differ ({here} here, {there} there) and cannot be linked.')
+
+
+class LossyTypes(ConfigError):
+    code = "lossy_types"
+    template = N_(
+        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} there). '
+        "Add lossy = true to the field to allow it."
+    )
+
+
+class UnknownPeerField(ConfigError):
+    code = "unknown_peer_field"
+    template = N_('Link "{link}", field "{field}": the other program offers no field "{peer}".')
+
+
+class BadConfigFile(ConfigError):
+    code = "bad_file"
+    template = N_("The configuration is not valid TOML: {detail}.")
+
+
+class UnknownSetting(ConfigError):
+    code = "unknown_setting"
+    template = N_('{place}: there is no setting "{key}". Possible here: {offer}.')
+
+
+class MisspeltSetting(ConfigError):
+    code = "misspelt_setting"
+    template = N_('{place}: there is no setting "{key}". Did you mean "{guess}"?')
+
+
+class MissingSetting(ConfigError):
+    code = "missing_setting"
+    template = N_('{place}: "{key}" is missing.')
+
+
+class WrongSetting(ConfigError):
+    code = "wrong_setting"
+    template = N_('{place}: "{key}" must be {expected}, not {found}.')
+
+
+class NotAvailable(ConfigError):
+    code = "not_available"
+    template = N_("{place}: {what} is not available in this version. Remove it.")
+
+
+class DuplicateTable(ConfigError):
+    code = "duplicate_table"
+    template = N_('Link "{link}": table "{table}" is listed twice. Put its fields together.')
+
+
+class DuplicatePeerField(ConfigError):
+    code = "duplicate_peer_field"
+    template = N_('Link "{link}": fields "{field}" and "{other}" name the same field of the other program, {peer}.')
+
+
+class SameColumn(ConfigError):
+    code = "same_column"
+    template = N_('Link "{link}": fields "{field}" and "{other}" are one column of the table. Leave one of them out.')
+
+
+class BadMatchField(ConfigError):
+    code = "bad_match_field"
+    template = N_(
+        'Link "{link}", table "{table}": records cannot be matched by "{field}" ({kind}). '
+        "Use fields with a column of their own."
+    )
+
+
+class TargetNotLinked(ConfigError):
+    code = "target_not_linked"
+    template = N_(
+        'Link "{link}", field "{field}" refers to table "{target}", which is not part of the link. '
+        "Add that table to the link, or leave the field out."
+    )
+
+
+class UnconfirmedKey(ConfigError):
+    code = "unconfirmed_key"
+    template = N_(
+        'Link "{link}", field "{field}": local record numbers of two programs collide sooner or later; records are '
+        "paired without them. If they must be equal, confirm it: id = {{ direction = \"{direction}\", confirm = true }}."
+    )
+
+
+class LinkAddress(ConfigError):
+    code = "link_address"
+    template = N_('Link "{link}": "{address}" is not an address of a program: {detail}. Example: https://office.example.com')
+
+
+class MissingPassword(ConfigError):
+    code = "missing_password"
+    template = N_(
+        'Link "{link}" has no password. Add one, the same in both programs: password = "env:NAME" takes it from '
+        "the environment."
+    )
+
+
+class UnsetVariable(ConfigError):
+    code = "unset_variable"
+    template = N_(
+        '{place}: the environment variable {name} is not set or empty. Set it, or leave "{key}" out to keep what is '
+        "stored."
+    )
+
+
+class UnknownLink(ConfigError):
+    code = "unknown_link_name"
+    template = N_('There is no link "{link}" here. Links: {offer}.')
+
+
+class ConfigRefused(ConfigError):
+    """Everything that is wrong with a configuration, in `errors`; nothing of it was applied."""
+
+    code = "config_refused"
+    template = N_("{detail}")
+
+    def __init__(self, errors: Sequence[SyncError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(detail="\n".join(str(error) for error in errors))
+
+
+# -- the two programs will not talk -------------------------------------------------------------------------
+
+
+class RefusedError(SyncError):
+    code = "refused"
+    template = N_("The other program refused the connection: {detail}")
+    permanent = True
+
+
+class WrongPassword(RefusedError):
+    code = "wrong_password"
+    template = N_("Wrong password – enter the same password for this link in both programs.")
+
+
+class UnknownLinkCode(RefusedError):
+    code = "unknown_link"
+    template = N_(
+        "The other program has no link with this code. Copy the link's address from the passive program again."
+    )
+
+
+class NoPassiveLink(RefusedError):
+    code = "no_passive_link"
+    template = N_(
+        "The other program has no passive link that is switched on. Create one there with the same password."
+    )
+
+
+class AmbiguousLink(RefusedError):
+    code = "ambiguous_link"
+    template = N_(
+        "Several links of the passive program have this password. Add the link code to the address, "
+        "or give each link its own password."
+    )
+
+
+class Impostor(RefusedError):
+    code = "impostor"
+    template = N_(
+        "The other program could not prove that it knows the password. Nothing was sent. Check the address."
+    )
+
+
+class VersionMismatch(RefusedError):
+    code = "version"
+    template = N_("Versions differ: here {here}, there {there}.")
+
+
+class VersionTooOldHere(VersionMismatch):
+    code = "version_here"
+    template = N_("Versions differ: here {here}, there {there}. Update this program.")
+
+
+class VersionTooOldThere(VersionMismatch):
+    code = "version_there"
+    template = N_("Versions differ: here {here}, there {there}. Update the other program.")
+
+
+class ClockTooFar(RefusedError):
+    code = "clock"
+    template = N_("Clocks differ by {offset}. Set the clock of both machines; at most {bound} is allowed.")
+
+
+class NotSyncapp(RefusedError):
+    code = "not_syncapp"
+    template = N_(
+        "{address} answers, but not as a synchronised program ({detail}). Check the address: it is the address "
+        "of the site itself."
+    )
+
+
+class OtherInstance(RefusedError):
+    code = "other_instance"
+    template = N_(
+        'Another program answers: this link belongs to "{known}", but "{found}" came. If the program was '
+        "replaced on purpose, forget the old one: syncconfig rebind."
+    )
+
+
+class SameInstance(RefusedError):
+    code = "same_instance"
+    template = N_(
+        "The other program has the identity of this one: one database is a copy of the other. "
+        "Give the copy its own identity: syncconfig fork."
+    )
+
+
+class Restored(RefusedError):
+    code = "restored"
+    template = N_("One of the two programs was restored from a backup. Nothing is sent until the two are compared.")
+
+
+class RestoredHere(Restored):
+    code = "restored_here"
+    template = N_(
+        "This program was restored from a backup: the other one has changes from here that are no longer known "
+        "here. Nothing is sent until the two are compared."
+    )
+
+
+class RestoredThere(Restored):
+    code = "restored_there"
+    template = N_(
+        "The other program was restored from a backup: this one has changes from there that are no longer known "
+        "there. Nothing is sent until the two are compared."
+    )
+
+
+class Superseded(RefusedError):
+    code = "replaced"
+    template = N_("A newer connection of the same link took over.")
+    permanent = False
+
+
+class Locked(RefusedError):
+    code = "locked"
+    template = N_("Too many failed attempts. The next attempt is possible in {seconds} s.")
+    permanent = False
+
+
+class LinkPaused(RefusedError):
+    code = "paused"
+    template = N_("The link is paused in the other program.")
+    permanent = False
+
+
+# -- protocol -----------------------------------------------------------------------------------------------
+
+
+class ProtocolError(SyncError):
+    code = "protocol"
+    template = N_("The other program sent something unexpected ({detail}). The connection was closed.")
+
+
+class TooLarge(ProtocolError):
+    code = "too_large"
+    template = N_("A message of {size} bytes exceeds the limit of {limit} bytes.")
+
+
+class UnexpectedMessage(ProtocolError):
+    code = "unexpected_message"
+    template = N_("Message {message} is not allowed in state {state}.")
+
+
+class Malformed(ProtocolError):
+    code = "malformed"
+    template = N_("A message cannot be read: {detail}.")
+
+
+# -- transport ----------------------------------------------------------------------------------------------
+
+
+class TransportError(SyncError):
+    code = "transport"
+    template = N_("The connection broke: {detail}")
+
+
+class Unreachable(TransportError):
+    code = "unreachable"
+    template = N_("{address} cannot be reached ({detail}). The next attempt follows by itself.")
+
+
+class BadAddress(TransportError):
+    code = "bad_address"
+    template = N_('"{address}" is not an address of a program ({detail}). Example: https://office.example.com')
+    permanent = True
+
+
+class PlainTextRefused(TransportError):
+    code = "plain_text"
+    template = N_(
+        "{address} would be reached without encryption. Use https:// – or allow plain text on this link "
+        "when the network itself is protected."
+    )
+    permanent = True
+
+
+class BadCertificate(TransportError):
+    code = "certificate"
+    template = N_("The certificate of {address} is not accepted ({detail}). Renew it there or correct the address.")
+    permanent = True
+
+
+class ConnectionClosed(TransportError):
+    code = "closed"
+    template = N_("The other program closed the connection ({detail}).")
+
+
+class TimedOut(TransportError):
+    code = "timed_out"
+    template = N_("The other program has not answered for {seconds} s.")
+
+
+class Stopping(TransportError):
+    code = "stopping"
+    template = N_("The program is being stopped.")
+
+
+class Reconfigured(TransportError):
+    code = "reconfigured"
+    template = N_("The link was changed; the connection is set up anew.")
+
+
+# -- this program's own database ----------------------------------------------------------------------------
+
+
+class StoreError(SyncError):
+    code = "store"
+    template = N_("The database refused: {detail}")
+
+
+class LeaseLost(StoreError):
+    code = "lease_lost"
+    template = N_('Link "{link}" is now driven by another process of this program.')
+
+
+class TriggersMissing(StoreError):
+    code = "triggers"
+    template = N_('The change triggers of table "{table}" are missing or outdated. They are put back by: syncconfig apply.')
+
+
+class SecretUnreadable(StoreError):
+    code = "secret"
+    template = N_(
+        'The password of link "{link}" cannot be decrypted: SYNCAPP_SECRET_KEY or SECRET_KEY has changed. '
+        "Enter the password again."
+    )
+    permanent = True
+
+
+# -- one change ---------------------------------------------------------------------------------------------
+
+
+class ChangeError(SyncError):
+    code = "change"
+    template = N_('Table "{table}", record {record}: {detail}')
+
+
+class ValueRefused(ChangeError):
+    code = "value"
+    template = N_('Table "{table}", field "{field}": the value {value} is refused ({detail}).')
+
+
+class MissingTarget(ChangeError):
+    code = "missing_target"
+    template = N_(
+        'Table "{table}", field "{field}": the record that it refers to has not arrived yet. It is filled in '
+        "by itself when it comes."
+    )
+
+
+class NotUnique(ChangeError):
+    code = "not_unique"
+    template = N_('Table "{table}", record {record}: the database refused it ({detail}). Correct one of the two records.')
+
+
+class Ambiguous(ChangeError):
+    code = "ambiguous"
+    template = N_(
+        'Table "{table}": {count} records here match {key}. Make the matching fields unique, then retry.'
+    )
+
+
+class CannotCreate(ChangeError):
+    code = "cannot_create"
+    template = N_(
+        'Table "{table}": a new record cannot be created because field "{field}" has no value and no default. '
+        "Map the field, or give it a default."
+    )
+
+
+class FromTheFuture(ChangeError):
+    code = "future"
+    template = N_(
+        'Table "{table}", field "{field}": the change is dated {offset} ahead of this program\'s clock. '
+        "Set the clock of the program that it comes from."
+    )
+
+
+def _tree(cls: type[SyncError]) -> list[type[SyncError]]:
+    found = [cls]
+    for child in cls.__subclasses__():
+        found += _tree(child)
+    return found
+
+
+#: code → class, for stored and received codes.
+BY_CODE: dict[str, type[SyncError]] = {cls.code: cls for cls in _tree(SyncError)}
+
+
+def from_code(code: str, params: Mapping[str, Any]) -> SyncError:
+    """The error that ``code`` names; an unknown code (a newer peer's) becomes a plain `RefusedError`."""
+    cls = BY_CODE.get(code)
+    if cls is None:
+        return RefusedError(detail=f"{code} {dict(params)}")
+    return cls(**params)
+
+
+def sentence(code: str, params: Mapping[str, Any], translate: Callable[[str], str] = str) -> str:
+    """The sentence of a stored ``code``, passed through ``translate`` before its placeholders are filled."""
+    cls = BY_CODE.get(code)
+    if cls is None:
+        return render(translate(SyncError.template), {"detail": code, **params})
+    return render(translate(cls.template), params)
+
+
+#: What the other side of a disagreement calls it.
+_MIRRORED = {
+    "version_here": "version_there",
+    "version_there": "version_here",
+    "restored_here": "restored_there",
+    "restored_there": "restored_here",
+}
+
+
+def mirrored(code: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A code and its params as the peer sees them: here and there change places."""
+    swapped = dict(params)
+    if "here" in params and "there" in params:
+        swapped["here"], swapped["there"] = params["there"], params["here"]
+    return _MIRRORED.get(code, code), swapped

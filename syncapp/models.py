@@ -1,0 +1,306 @@
+"""The tables of syncapp: configuration, catalogue, and the memory of what was exchanged.
+
+Configuration (Link, LinkTable, Mapping) is written by people through `store.config`. The rest is written by the
+store in set-based SQL; its Django models exist for migrations and for reading.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Instance(models.Model):
+    """This program: one row. ``head_seq``/``head_tag``: the newest number of the feed and its seal's tag."""
+
+    instance = models.BinaryField(max_length=16)
+    epoch = models.PositiveIntegerField(default=1)
+    head_seq = models.BigIntegerField(default=0)
+    head_tag = models.BinaryField(max_length=8, default=b"")
+    scram_salt = models.BinaryField(max_length=16)
+    #: Counts changes of links, mappings and catalogue; processes that drive links watch it.
+    config_version = models.BigIntegerField(default=0)
+
+
+class Seal(models.Model):
+    """The random tag of each seal, by the last feed number that it gave."""
+
+    last_seq = models.BigIntegerField(primary_key=True)
+    tag = models.BinaryField(max_length=8)
+
+
+class Table(models.Model):
+    """A table of the catalogue. The number is given once and never reused; ``retired`` when its model is gone."""
+
+    number = models.AutoField(primary_key=True)
+    label = models.CharField(max_length=200, unique=True)
+    retired = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Field(models.Model):
+    """A field of the catalogue. ``slot`` is its place in the table's change masks; never reused either."""
+
+    number = models.AutoField(primary_key=True)
+    table = models.ForeignKey(Table, models.CASCADE, related_name="fields")
+    name = models.CharField(max_length=200)
+    slot = models.PositiveIntegerField()
+    system = models.BooleanField(default=False)
+    retired = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("table", "name"), name="syncapp_field_name"),
+            models.UniqueConstraint(fields=("table", "slot"), name="syncapp_field_slot"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.table.label}.{self.name}"
+
+
+class Link(models.Model):
+    """One configured synchronisation with one peer."""
+
+    class Mode(models.TextChoices):
+        ACTIVE = "active", _("Active")
+        PASSIVE = "passive", _("Passive")
+
+    class Transport(models.TextChoices):
+        WEBSOCKET = "websocket", "WebSocket"
+        HTTP = "http", "HTTP"
+        LOCAL = "local", _("Local folder")
+        FTP = "ftp", "FTP"
+
+    class UserMatching(models.TextChoices):
+        LOGIN = "login", _("login")
+        FULL_NAME = "full_name", _("full name")
+        ID = "id", "ID"
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    mode = models.CharField(_("mode"), max_length=10, choices=Mode)
+    transport = models.CharField(_("transport"), max_length=10, choices=Transport, default=Transport.WEBSOCKET)
+    remote_access = models.BooleanField(_("access to the remote program"), default=False)
+    address = models.CharField(_("address of the remote program"), max_length=500, blank=True)
+    #: Passive links: the random code that may follow the address.
+    code = models.CharField(max_length=40, unique=True)
+    #: Encrypted with the instance's secret key; see `conf.encrypt`.
+    secret = models.TextField(blank=True)
+    log = models.BooleanField(_("log"), default=False)
+    interval = models.FloatField(_("interval, s"), default=0)
+    paused = models.BooleanField(default=False)
+    user_matching = models.CharField(max_length=10, choices=UserMatching, default=UserMatching.LOGIN)
+    #: Everything else of the configuration file that has no column of its own (folders, FTP, limits), as given.
+    options = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LinkTable(models.Model):
+    """A table taking part in a link, with what is set per table."""
+
+    link = models.ForeignKey(Link, models.CASCADE, related_name="tables")
+    table = models.ForeignKey(Table, models.PROTECT)
+    match_by = models.JSONField(default=list)
+    #: Row filter, apply mode and the like, as in the configuration file.
+    options = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("link", "table"), name="syncapp_linktable"),)
+
+
+class Mapping(models.Model):
+    """A local field ↔ peer field, with a direction.
+
+    ``resume_seq``: None while the field flows or has never flowed; else the feed number up to which it was sent
+    when it was suspended, so that later versions go again.
+    """
+
+    link = models.ForeignKey(Link, models.CASCADE, related_name="mappings")
+    field = models.ForeignKey(Field, models.PROTECT)
+    direction = models.CharField(max_length=10)
+    peer_number = models.PositiveIntegerField(null=True)
+    peer_name = models.CharField(max_length=300, blank=True)
+    lossy = models.BooleanField(default=False)
+    #: transform, missing and the like, as in the configuration file.
+    options = models.JSONField(default=dict)
+    flowing = models.BooleanField(default=False)
+    resume_seq = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("link", "field"), name="syncapp_mapping"),)
+
+
+class LinkState(models.Model):
+    """What the engine knows of a link; one row a link, written by the process that holds the lease."""
+
+    link = models.OneToOneField(Link, models.CASCADE, primary_key=True, related_name="state")
+    state = models.CharField(max_length=12, default="never")
+    reason_code = models.CharField(max_length=40, blank=True)
+    reason_params = models.JSONField(default=dict)
+    state_since = models.BigIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=0)
+    next_attempt = models.BigIntegerField(default=0)
+    # the peer
+    peer_instance = models.BinaryField(max_length=16, null=True)
+    peer_epoch = models.PositiveIntegerField(default=0)
+    peer_title = models.CharField(max_length=200, blank=True)
+    peer_software = models.CharField(max_length=100, blank=True)
+    peer_url = models.CharField(max_length=500, blank=True)
+    #: The peer's catalogue as announced (MessagePack), for the panel and for checks while it is away.
+    peer_catalogue = models.BinaryField(default=b"")
+    #: Mapped fields that do not flow: [[field number, code, params], …].
+    suspended = models.JSONField(default=list)
+    clock_offset = models.BigIntegerField(default=0)
+    last_exchange = models.BigIntegerField(default=0)
+    lag = models.BigIntegerField(default=0)
+    # cursors: acked = the peer confirmed our feed so far; scanned = we looked so far and what was found is acked or in
+    # flight; applied = we applied the peer's feed so far
+    acked_seq = models.BigIntegerField(default=0)
+    acked_tag = models.BinaryField(max_length=8, default=b"")
+    scanned_seq = models.BigIntegerField(default=0)
+    applied_seq = models.BigIntegerField(default=0)
+    applied_tag = models.BinaryField(max_length=8, default=b"")
+    peer_head = models.BigIntegerField(default=0)
+    # what was received here, and what the peer says it received
+    received = models.BigIntegerField(default=0)
+    applied = models.BigIntegerField(default=0)
+    superseded = models.BigIntegerField(default=0)
+    duplicate = models.BigIntegerField(default=0)
+    parked = models.BigIntegerField(default=0)
+    sent = models.BigIntegerField(default=0)
+    peer_applied = models.BigIntegerField(default=0)
+    peer_superseded = models.BigIntegerField(default=0)
+    peer_duplicate = models.BigIntegerField(default=0)
+    peer_parked = models.BigIntegerField(default=0)
+    # the lease: who drives the link
+    lease_owner = models.CharField(max_length=40, blank=True)
+    lease_token = models.BigIntegerField(default=0)
+    lease_until = models.BigIntegerField(default=0)
+    # failed log-ins
+    failures = models.PositiveIntegerField(default=0)
+    locked_until = models.BigIntegerField(default=0)
+
+
+class Record(models.Model):
+    """One row's identity and history: uid, local key, liveness, packed field versions, feed number."""
+
+    id = models.BigAutoField(primary_key=True)
+    table = models.ForeignKey(Table, models.PROTECT, db_index=False)
+    pk_text = models.CharField(max_length=255)
+    uid = models.BinaryField(max_length=16, unique=True)
+    alive = models.BooleanField(default=True)
+    seq = models.BigIntegerField(db_index=True)
+    entries = models.BinaryField(default=b"")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("table", "pk_text"), condition=models.Q(alive=True), name="syncapp_record_row"
+            ),
+        )
+
+
+class Alias(models.Model):
+    """Another uid of a record: two programs had named one record before they met."""
+
+    uid = models.BinaryField(max_length=16, primary_key=True)
+    record = models.ForeignKey(Record, models.CASCADE)
+
+
+class Pair(models.Model):
+    """The record exists on both sides of the link."""
+
+    pk = models.CompositePrimaryKey("link_id", "record_id")
+    link = models.ForeignKey(Link, models.CASCADE, db_index=False)
+    record = models.ForeignKey(Record, models.CASCADE)
+
+
+class Journal(models.Model):
+    """What the triggers wrote since the last seal. ``mask`` is an integer over slots, or text of several."""
+
+    id = models.BigAutoField(primary_key=True)
+    table_no = models.IntegerField()
+    pk_text = models.CharField(max_length=255)
+    op = models.SmallIntegerField()
+    mask = models.TextField(null=True)
+    at = models.BigIntegerField()
+    before = models.TextField(null=True)
+
+
+class Applying(models.Model):
+    """Holds a row only within the transaction that applies a batch: the triggers' echo flag on SQLite."""
+
+    id = models.IntegerField(primary_key=True)
+
+
+class Problem(models.Model):
+    """A change that could not be applied, with its reason; retried by itself and by hand."""
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(Link, models.CASCADE, related_name="problems")
+    way = models.CharField(max_length=3, default="in")  # in | out
+    table_no = models.IntegerField()
+    uid = models.BinaryField(max_length=16)
+    pk_text = models.CharField(max_length=255, blank=True)
+    #: 0: the whole record waits; else the local field that waits.
+    field_no = models.IntegerField(default=0)
+    code = models.CharField(max_length=40)
+    params = models.JSONField(default=dict)
+    #: uid of the record that this change waits for, if it waits for one.
+    waits_for = models.BinaryField(max_length=16, null=True, db_index=True)
+    #: The parked change (MessagePack of `store.parked`), enough to apply it later.
+    payload = models.BinaryField()
+    created_at = models.BigIntegerField()
+    tries = models.PositiveIntegerField(default=0)
+    next_try = models.BigIntegerField(default=0, db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("link", "way", "uid", "field_no"), name="syncapp_problem_field"),
+        )
+
+
+class Conflict(models.Model):
+    """Two sides changed one field without knowing of each other: the value that lost is kept here."""
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(Link, models.CASCADE, related_name="conflicts")
+    table_no = models.IntegerField()
+    uid = models.BinaryField(max_length=16)
+    pk_text = models.CharField(max_length=255)
+    field_no = models.IntegerField()
+    #: MessagePack values in wire form.
+    won = models.BinaryField()
+    lost = models.BinaryField()
+    won_time = models.BigIntegerField()
+    won_origin = models.BinaryField(max_length=20)
+    lost_time = models.BigIntegerField()
+    lost_origin = models.BinaryField(max_length=20)
+    created_at = models.BigIntegerField(db_index=True)
+    resolved = models.CharField(max_length=20, blank=True)
+
+
+class LogEntry(models.Model):
+    """One applied or sent field change, for people. Written while the link's log is on; bounded by age and count."""
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(Link, models.CASCADE, related_name="log_entries")
+    at = models.BigIntegerField(db_index=True)
+    way = models.CharField(max_length=3)  # in | out
+    table_no = models.IntegerField()
+    pk_text = models.CharField(max_length=255)
+    uid = models.BinaryField(max_length=16)
+    field_no = models.IntegerField()
+    before = models.TextField(null=True)  # JSON of the wire value; None = not known
+    after = models.TextField(null=True)
+    #: queued, sent, replaced (a later edit went instead), applied, superseded, duplicate, parked
+    result = models.CharField(max_length=12)
+    detail = models.CharField(max_length=40, blank=True)
+    seq = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = (models.Index(fields=("link", "way", "result", "seq"), name="syncapp_log_queue"),)

@@ -1,0 +1,376 @@
+"""The boundary between the store's logic and a database: a `Backend` of set-based primitives.
+
+All values that cross it are in *wire form* (see `store.values`), except that relations are local primary keys as
+text (``str(pk)``), many-to-many a sorted list of such texts. The store turns them into uids and back.
+
+Everything but `transaction` and `savepoint` is called within a transaction. Lists are handled in a handful of
+statements, however long (backends split at their parameter limits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from syncapp.core.changes import Cursor, JournalRow, Record, Totals
+from syncapp.core.mapping import Catalogue, FieldType, Suspended
+
+
+class FieldInfo(msgspec.Struct, frozen=True):
+    """A field as the store's logic sees it. ``target``: the related table's number (0: none or not on offer).
+
+    ``required``: neither null nor a default, so that a record cannot be created without a value.
+    """
+
+    number: int
+    name: str
+    type: FieldType
+    target: int = 0
+    required: bool = False
+    system: bool = False
+
+
+class TableInfo(msgspec.Struct, frozen=True):
+    """A table as the store's logic sees it, with all its fields by number."""
+
+    number: int
+    label: str
+    title: str
+    fields: dict[int, FieldInfo]
+
+
+class LinkInfo(msgspec.Struct, frozen=True):
+    """A link as the store's logic sees it.
+
+    ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
+    ``hold | match | empty``.
+    """
+
+    id: int
+    name: str
+    log: bool = False
+    match_by: dict[int, tuple[int, ...]] = {}
+    missing: dict[int, str] = {}
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Everything configured, as one immutable value; read anew when ``version`` changes.
+
+    ``captured``: field numbers with triggers (mapped in any link, any direction). ``logged``: link id → the field
+    numbers it sends, for links whose log is on.
+    """
+
+    version: int
+    tables: dict[int, TableInfo]
+    links: dict[int, LinkInfo]
+    captured: frozenset[int]
+    logged: dict[int, frozenset[int]] = {}
+
+    def table_of(self, field: int) -> int:
+        """The table number of ``field``; KeyError where there is none."""
+        return self._owners()[field]
+
+    def _owners(self) -> dict[int, int]:
+        return {number: table.number for table in self.tables.values() for number in table.fields}
+
+
+class InstanceState(msgspec.Struct):
+    """This program's identity and the head of its feed. ``origin`` names its edits."""
+
+    origin: bytes
+    head: Cursor
+
+
+class LinkCursors(msgspec.Struct):
+    """The durable state of an exchange over one link (see `models.LinkState`)."""
+
+    link: int
+    acked: Cursor
+    applied: Cursor
+    scanned: int
+    totals: Totals  # received here
+    peer_totals: Totals  # what the peer says it received from us
+    peer_instance: bytes
+    lease_token: int
+    peer_head: int = 0
+    last_exchange: int = 0
+    lag: int = 0
+
+
+class ProblemRow(msgspec.Struct):
+    """A parked change; see `models.Problem`. ``id`` 0 = not stored yet."""
+
+    id: int
+    link: int
+    way: str
+    table: int
+    uid: bytes
+    pk: str
+    field: int
+    code: str
+    params: dict[str, Any]
+    waits_for: bytes | None
+    payload: bytes
+    created_at: int
+    tries: int = 0
+    next_try: int = 0
+
+
+class ConflictRow(msgspec.Struct, frozen=True):
+    """A value that lost a conflict; see `models.Conflict`. Values are in wire form."""
+
+    link: int
+    table: int
+    uid: bytes
+    pk: str
+    field: int
+    won: Any
+    lost: Any
+    won_time: int
+    won_origin: bytes
+    lost_time: int
+    lost_origin: bytes
+    created_at: int
+
+
+class LogRow(msgspec.Struct, frozen=True):
+    """A log entry; see `models.LogEntry`. Values are in wire form; ``before`` is UNKNOWN where not known."""
+
+    link: int
+    at: int
+    way: str
+    table: int
+    pk: str
+    uid: bytes
+    field: int
+    before: Any
+    after: Any
+    result: str
+    detail: str = ""
+    seq: int = 0
+
+
+class PeerInfo(msgspec.Struct, frozen=True):
+    """What a peer said of itself, and which mapped fields do not flow to or from it."""
+
+    instance: bytes
+    epoch: int
+    title: str
+    software: str
+    url: str
+    catalogue: Catalogue
+    suspended: tuple[Suspended, ...]
+    clock_offset: int
+    head: int
+
+
+class FlowState(msgspec.Struct, frozen=True):
+    """Whether a mapped field is sent at present; ``resume``: up to which feed number it was, when suspended."""
+
+    flowing: bool = False
+    resume: int | None = None
+
+
+class LinkStatus(msgspec.Struct, frozen=True):
+    """What the engine shows of a link: a state of the contract, and the reason as a code of `errors`."""
+
+    state: str
+    code: str = ""
+    params: dict[str, Any] = {}
+    attempt: int = 0
+    next_attempt: int = 0
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = _Unknown()
+
+Key = tuple[Any, ...]
+Values = dict[int, Any]
+
+
+class RowRefused(Exception):
+    """The database refused rows as a whole (unique, check, not null, type). ``detail`` is its own message."""
+
+    def __init__(self, detail: str, code: str = "not_unique") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+
+
+class BadValue(Exception):
+    """A stored or received value is not of its field's type. Says what is wrong."""
+
+
+class Backend(Protocol):
+    """A database. One instance per thread; not safe for concurrent use."""
+
+    # -- units of work --
+    def transaction(self) -> AbstractContextManager[None]:
+        """A write transaction: holds the instance's sealing lock from its start; commits or rolls back whole."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Within a transaction: undoes its writes when an exception leaves it. Constraints are checked at its end."""
+        ...
+
+    def now(self) -> int:
+        """The database's clock, µs."""
+        ...
+
+    def setup(self) -> Setup: ...
+
+    # -- instance and seals --
+    def instance(self) -> InstanceState: ...
+
+    def set_head(self, head: Cursor) -> None:
+        """Store the new head and its seal's tag."""
+        ...
+
+    def seal_tag(self, seq: int) -> bytes | None:
+        """The tag of the seal that gave number ``seq``; None when it is no longer (or not) known."""
+        ...
+
+    # -- journal --
+    def drain(self, limit: int) -> list[JournalRow]:
+        """Take up to ``limit`` journal rows away, oldest first."""
+        ...
+
+    def drain_rows(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        """Take away all journal rows of these local rows, in order."""
+        ...
+
+    def journal_size(self) -> int: ...
+
+    # -- records --
+    def records_by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        """The *alive* records of these local rows."""
+        ...
+
+    def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
+        """Records by uid or alias, alive or not; keys are the uids that were asked for."""
+        ...
+
+    def records_after(self, seq: int, limit: int) -> list[Record]:
+        """Records whose latest feed number is above ``seq``, in that order."""
+        ...
+
+    def save_records(self, records: Iterable[Record]) -> None:
+        """Insert (``id`` 0; sets it) or update records."""
+        ...
+
+    def rename(self, record: Record, uid: bytes) -> None:
+        """Let a stored record be known by ``uid`` too.
+
+        One that has never travelled (no pair on any link) simply takes it. Else the smaller of both names stays its
+        uid and the other one becomes an alias: `records_by_uid` finds it by either. Sets ``record.uid``.
+        """
+        ...
+
+    # -- rows of the user's tables --
+    def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
+
+    def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
+        """Values of ``fields`` by local key, in their order. A value that cannot be read is a `BadValue` in its place."""
+        ...
+
+    def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
+        """Local keys of the rows whose ``fields`` equal each of ``keys`` (normalised); only keys that have some.
+
+        Raises nothing for odd values; a key with a None in it matches nothing.
+        """
+        ...
+
+    def check(self, table: int, field: int, value: Any) -> str:
+        """Why ``value`` cannot be stored in ``field``, or an empty text."""
+        ...
+
+    def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
+        """Create rows with their defaults, echo suppressed; returns their keys. Raises `RowRefused`."""
+        ...
+
+    def update_rows(self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Set ``fields`` of existing rows, echo suppressed. Raises `RowRefused`."""
+        ...
+
+    def delete_rows(self, table: int, pks: Collection[str]) -> None:
+        """Delete rows, echo suppressed. Raises `RowRefused` where other rows refer to them."""
+        ...
+
+    # -- links --
+    def cursors(self, link: int) -> LinkCursors: ...
+
+    def save_cursors(self, cursors: LinkCursors) -> bool:
+        """Write them back if ``lease_token`` is still the stored one; False if the lease was lost."""
+        ...
+
+    def paired(self, link: int, records: Collection[int]) -> set[int]:
+        """Which of these record ids exist on both sides of the link."""
+        ...
+
+    # -- peers (see `store.peers`) --
+    def catalogue(self, link: int) -> Catalogue:
+        """What this program announces on the link."""
+        ...
+
+    def save_peer(self, link: int, peer: PeerInfo) -> None: ...
+
+    def flows(self, link: int) -> dict[int, FlowState]:
+        """The flow state of every mapped field of the link."""
+        ...
+
+    def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None: ...
+
+    def claim(self, link: int, owner: str, until: int, *, force: bool = False) -> int | None:
+        """Take the lease of the link: its new token; None while another owner holds it (unless ``force``)."""
+        ...
+
+    def renew(self, link: int, token: int, until: int, state: LinkStatus | None = None) -> bool:
+        """Prolong a lease that is still ours and note the link's status; False if it was lost."""
+        ...
+
+    # -- pairs --
+    def add_pairs(self, link: int, records: Collection[int]) -> None: ...
+
+    def drop_pairs(self, link: int, records: Collection[int]) -> None: ...
+
+    # -- problems, conflicts, log --
+    def problems_waiting(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        """Parked incoming changes of the link that wait for one of these records."""
+        ...
+
+    def problems_of(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        """Parked incoming changes of these records."""
+        ...
+
+    def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]: ...
+
+    def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]: ...
+
+    def save_problems(self, problems: Sequence[ProblemRow]) -> None:
+        """Insert or, by (link, way, uid, field), replace."""
+        ...
+
+    def drop_problems(self, ids: Collection[int]) -> None: ...
+
+    def add_conflicts(self, rows: Sequence[ConflictRow]) -> None: ...
+
+    def add_log(self, rows: Sequence[LogRow]) -> None: ...
+
+    def clear_unsendable(self, link: int, keys: Collection[tuple[bytes, int]]) -> None:
+        """Drop outgoing problems of these (uid, field): the value can be sent now. Cheap when there are none."""
+        ...
+
+    def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
+        """Mark queued log rows of these (uid, field) as replaced by a later edit."""
+        ...
+
+    def log_sent(self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]) -> None:
+        """Mark queued log rows of feed numbers in (after, until] as sent, or with the fate that the peer named."""
+        ...

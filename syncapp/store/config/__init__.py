@@ -1,0 +1,84 @@
+"""Links and mappings as a TOML file, and the identity of this program.
+
+`apply` validates everything first and then writes in one transaction, or reports every error and changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from syncapp.errors import ConfigRefused, UnknownLink
+from syncapp.models import Instance, Link, LinkState
+from syncapp.store.catalogue import bump, lock_instance
+from syncapp.store.config.export import export
+from syncapp.store.config.parse import parse
+from syncapp.store.config.validate import validate
+from syncapp.store.config.write import write
+
+__all__ = ["apply", "export", "fork", "rebind"]
+
+
+def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "default") -> list[str]:
+    """Make links and mappings as the file says; returns what that changed as sentences, none if nothing.
+
+    A link that is not in the file stays as it is; a table or field that is not listed in a link becomes off.
+    Raises `ConfigRefused` with all errors; then nothing was changed.
+    """
+    spec, errors = parse(text)
+    with transaction.atomic(using=using):
+        instance = lock_instance(using)
+        plans, found = validate(spec, os.environ if env is None else env, using)
+        if errors or found:
+            raise ConfigRefused([*errors, *found])
+        changes = write(plans, instance, using)
+        if changes:
+            bump(using)
+        _install_triggers(using)
+    return changes
+
+
+def _install_triggers(using: str) -> None:
+    # Even when nothing changed: this is how an administrator puts back triggers that somebody removed.
+    from syncapp.store import triggers
+
+    triggers.install_all(using)
+
+
+def rebind(link_name: str, *, using: str = "default") -> list[str]:
+    """Forget which program a link is bound to: the next one that knows the password takes its place."""
+    with transaction.atomic(using=using):
+        lock_instance(using)
+        link = Link.objects.using(using).filter(name=link_name).first()
+        if link is None:
+            names = Link.objects.using(using).order_by("pk").values_list("name", flat=True)
+            raise UnknownLink(link=link_name, offer=", ".join(names) or "none")
+        states = LinkState.objects.using(using).filter(link=link)
+        states.update(
+            peer_instance=None,
+            peer_epoch=0,
+            peer_title="",
+            peer_software="",
+            peer_url="",
+            peer_catalogue=b"",
+            applied_seq=0,
+            applied_tag=b"",
+            peer_head=0,
+            reason_code="",
+            reason_params={},
+        )
+        bump(using)
+    return [f'Link "{link_name}": the program that it was bound to is forgotten.']
+
+
+def fork(*, using: str = "default") -> list[str]:
+    """Give this database a new identity: it was cloned from another program that goes on working."""
+    with transaction.atomic(using=using):
+        instance = lock_instance(using)
+        Instance.objects.using(using).filter(pk=instance.pk).update(instance=secrets.token_bytes(16), epoch=1)
+        bump(using)
+    return ["This program has a new identity. The other programs accept it after: syncconfig rebind LINK."]

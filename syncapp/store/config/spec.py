@@ -1,0 +1,67 @@
+"""A configuration as values: what a file says, before it is compared with the program's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncapp.core.mapping import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field of a link table. ``peer``: number, ``table.field``, or None: the field of the same name."""
+
+    name: str
+    direction: Direction
+    peer: int | str | None = None
+    lossy: bool = False
+    #: For the field ID: local keys are mapped on purpose.
+    confirm: bool = False
+    #: For relations: what happens while the target is missing; empty: as usual (hold).
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table of a link, as written: its label may be in any case of letters."""
+
+    label: str
+    match_by: tuple[str, ...] = ()
+    fields: tuple[FieldSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSpec:
+    """A password as written. ``variable``: it stands in this environment variable; else ``literal`` is it."""
+
+    literal: str = field(default="", repr=False)
+    variable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """One link. None: not said, so an existing link keeps what it has."""
+
+    name: str
+    mode: str
+    transport: str = "websocket"
+    remote_access: bool = False
+    address: str = ""
+    password: PasswordSpec | None = None
+    log: bool = False
+    interval: float = 0.0
+    user_matching: str = "login"
+    paused: bool | None = None
+    #: Settings without a column of their own, as written; passwords are not among them.
+    options: dict[str, Any] = field(default_factory=dict)
+    ftp_password: PasswordSpec | None = None
+    tables: tuple[TableSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSpec:
+    """A whole file. ``rule_fields``: the fields (``crm.Client.phone``) that rules name."""
+
+    links: tuple[LinkSpec, ...] = ()
+    rule_fields: tuple[str, ...] = ()

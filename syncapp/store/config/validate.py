@@ -1,0 +1,347 @@
+"""Compares a configuration with this program's tables, its environment and what is known of its peers.
+
+`validate` gives a `Plan` in which every name is resolved, and all errors. A plan is worth something without
+errors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import msgspec
+
+from syncapp.core.address import parse_address
+from syncapp.core.mapping import Catalogue, Direction, FieldOffer, Fit, Kind, TableOffer, fit
+from syncapp.errors import (
+    BadAddress,
+    BadMatchField,
+    DuplicateLink,
+    DuplicatePeerField,
+    DuplicateTable,
+    IncompatibleTypes,
+    LinkAddress,
+    LossyTypes,
+    MissingAddress,
+    MissingPassword,
+    NotAvailable,
+    SameColumn,
+    SyncError,
+    TargetNotLinked,
+    UnconfirmedKey,
+    UnknownField,
+    UnknownNumber,
+    UnknownPeerField,
+    UnknownTable,
+    UnsetVariable,
+    WrongSetting,
+)
+from syncapp.models import Link, LinkState
+from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
+from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
+
+#: Most names that an error lists.
+_OFFER = 30
+#: Kinds whose values cannot be compared when records are matched.
+_UNMATCHABLE = frozenset({Kind.RELATIONS, Kind.STATUS, Kind.FILE, Kind.JSON, Kind.BINARY})
+_RELATIONS = frozenset({Kind.RELATION, Kind.RELATIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlan:
+    """A field to be mapped, found in the catalogue."""
+
+    entry: CatalogueField
+    spec: FieldSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """A table of a link, found in the catalogue."""
+
+    table: CatalogueTable
+    match_by: tuple[str, ...]
+    fields: tuple[FieldPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """A link as it is to become. ``existing`` is what it is now; passwords of None stay as they are."""
+
+    spec: LinkSpec
+    existing: Link | None
+    tables: tuple[TablePlan, ...]
+    password: str | None = field(default=None, repr=False)
+    ftp_password: str | None = field(default=None, repr=False)
+
+
+def validate(
+    spec: ConfigSpec, env: Mapping[str, str], using: str = "default"
+) -> tuple[list[LinkPlan], list[SyncError]]:
+    """Resolve every name of ``spec``; report whatever does not fit."""
+    errors: list[SyncError] = []
+    catalogue = {label.lower(): table for label, table in tables(using).items()}
+    links = {link.name: link for link in Link.objects.using(using).all()}
+    peers = _peer_catalogues(using)
+    errors += [DuplicateLink(link=name) for name in _twice(link.name for link in spec.links)]
+    plans = []
+    for link in spec.links:
+        existing = links.get(link.name)
+        peer = peers.get(existing.pk, ()) if existing else ()
+        plans.append(_Validator(link, existing, catalogue, peer, env, errors).plan())
+    for name in spec.rule_fields:
+        errors += _check_rule(name, catalogue)
+    return plans, errors
+
+
+def _peer_catalogues(using: str) -> dict[int, Catalogue]:
+    found = {}
+    for link, packed in LinkState.objects.using(using).values_list("link_id", "peer_catalogue"):
+        try:
+            found[link] = msgspec.msgpack.decode(packed, type=Catalogue) if packed else ()
+        except msgspec.MsgspecError:
+            # A peer of another version announced something unknown: nothing can be checked ahead; the session
+            # will.
+            found[link] = ()
+    return found
+
+
+def _twice(names: Iterable[str]) -> Iterator[str]:
+    """Names that occur more than once, whatever the case of letters; each once."""
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name.casefold()] = seen.get(name.casefold(), 0) + 1
+        if seen[name.casefold()] == 2:
+            yield name
+
+
+def _offer(name: str, names: Iterable[str]) -> str:
+    """What to show instead of the unknown ``name``: similar names if there are any, else the first of all."""
+    known = list(names)
+    similar = get_close_matches(name, known, n=5, cutoff=0.5)
+    shown = similar or known[:_OFFER]
+    return ", ".join(shown) + ("…" if len(shown) < len(known) else "") if shown else "none"
+
+
+def _check_rule(name: str, catalogue: Mapping[str, CatalogueTable]) -> Iterator[SyncError]:
+    label, _, field_name = name.rpartition(".")
+    table = catalogue.get(label.lower())
+    if table is None or field_name not in table.fields:
+        expected = 'the name of a field here, such as "app.Model.field"'
+        yield WrongSetting(place=f'Rule of "{name}"', key="field", expected=expected, found=f'"{name}"')
+
+
+class _Validator:
+    """Validates one link."""
+
+    def __init__(
+        self,
+        spec: LinkSpec,
+        existing: Link | None,
+        catalogue: Mapping[str, CatalogueTable],
+        peer: Catalogue,
+        env: Mapping[str, str],
+        errors: list[SyncError],
+    ) -> None:
+        self.spec = spec
+        self.existing = existing
+        self.catalogue = catalogue
+        self.env = env
+        self.errors = errors
+        self.peer = _Peer(peer)
+        self.listed = {table.label.lower() for table in spec.tables}
+
+    def plan(self) -> LinkPlan:
+        self._check_address()
+        for label in _twice(table.label for table in self.spec.tables):
+            self.errors.append(DuplicateTable(link=self.spec.name, table=label))
+        planned = [table for spec in self.spec.tables if (table := self._table(spec)) is not None]
+        self._check_peers_once(planned)
+        options = self.existing.options if self.existing else {}
+        return LinkPlan(
+            spec=self.spec,
+            existing=self.existing,
+            tables=tuple(planned),
+            password=self._password(
+                self.spec.password, "password", bool(self.existing and self.existing.secret)
+            ),
+            ftp_password=self._ftp_password(bool(options.get("ftp", {}).get("secret"))),
+        )
+
+    # -- the link itself --
+
+    def _check_address(self) -> None:
+        link = self.spec
+        if not link.address:
+            if link.mode == Link.Mode.ACTIVE:
+                self.errors.append(MissingAddress(link=link.name))
+            return
+        try:
+            parse_address(link.address)
+        except BadAddress as error:
+            self.errors.append(LinkAddress(link=link.name, **error.params))
+
+    def _password(self, password: PasswordSpec | None, key: str, kept: bool) -> str | None:
+        if password is None:
+            if not kept:
+                self.errors.append(MissingPassword(link=self.spec.name))
+            return None
+        if not password.variable:
+            return password.literal or None
+        value = self.env.get(password.variable)
+        if not value:
+            place = f'Link "{self.spec.name}"'
+            self.errors.append(UnsetVariable(place=place, name=password.variable, key=key))
+        return value
+
+    def _ftp_password(self, kept: bool) -> str | None:
+        if self.spec.ftp_password is None:
+            return None
+        return self._password(self.spec.ftp_password, "ftp.password", kept)
+
+    # -- its tables --
+
+    def _table(self, spec: TableSpec) -> TablePlan | None:
+        table = self.catalogue.get(spec.label.lower())
+        if table is None:
+            if spec.label:  # a missing name was reported already
+                offer = _offer(spec.label, (t.label for t in self.catalogue.values()))
+                self.errors.append(UnknownTable(link=self.spec.name, table=spec.label, offer=offer))
+            return None
+        fields = tuple(plan for f in spec.fields if (plan := self._field(table, f)) is not None)
+        self._check_match_by(table, spec.match_by)
+        self._check_columns(table, fields)
+        return TablePlan(table, spec.match_by, fields)
+
+    def _find(self, table: CatalogueTable, name: str) -> CatalogueField | None:
+        entry = table.fields.get(name)
+        if entry is None:
+            offer = _offer(name, table.fields)
+            self.errors.append(UnknownField(link=self.spec.name, table=table.label, field=name, offer=offer))
+        return entry
+
+    def _check_match_by(self, table: CatalogueTable, names: Iterable[str]) -> None:
+        for name in names:
+            entry = self._find(table, name)
+            if entry and (entry.type.kind in _UNMATCHABLE or not entry.description.column):
+                self.errors.append(
+                    BadMatchField(
+                        link=self.spec.name, table=table.label, field=name, kind=entry.type.kind.value
+                    )
+                )
+
+    def _check_columns(self, table: CatalogueTable, fields: Iterable[FieldPlan]) -> None:
+        """Report two fields with one column, as time added and the model's own field for it: who wins?"""
+        owners: dict[str, str] = {}
+        for plan in fields:
+            column = plan.entry.description.column
+            if not column or plan.spec.direction is Direction.OFF:
+                continue
+            if column in owners:
+                params = {
+                    "field": f"{table.label}.{plan.entry.name}",
+                    "other": f"{table.label}.{owners[column]}",
+                }
+                self.errors.append(SameColumn(link=self.spec.name, **params))
+            owners[column] = plan.entry.name
+
+    # -- its fields --
+
+    def _field(self, table: CatalogueTable, spec: FieldSpec) -> FieldPlan | None:
+        entry = self._find(table, spec.name)
+        if entry is None:
+            return None
+        full = f"{table.label}.{spec.name}"
+        kind = entry.type.kind
+        if spec.missing and kind not in _RELATIONS:
+            self.errors.append(
+                WrongSetting(
+                    place=f'Link "{self.spec.name}", field "{full}"',
+                    key="missing",
+                    expected="left out (it is for relations)",
+                    found=f'"{spec.missing}"',
+                )
+            )
+        if spec.direction is not Direction.OFF:
+            self._check_kind(entry, spec, full)
+            self._check_peer(table, entry, spec, full)
+        return FieldPlan(entry, spec)
+
+    def _check_kind(self, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
+        link, kind, target = self.spec.name, entry.type.kind, entry.type.target
+        if kind is Kind.KEY and not spec.confirm:
+            self.errors.append(UnconfirmedKey(link=link, field=full, direction=spec.direction.value))
+        if kind is Kind.FILE:
+            # Without its content a file's name would point to nothing at the peer.
+            self.errors.append(NotAvailable(place=f'Link "{link}", field "{full}"', what="a file field"))
+        if kind in _RELATIONS and target.lower() not in self.listed:
+            self.errors.append(TargetNotLinked(link=link, field=full, target=target))
+
+    def _check_peer(self, table: CatalogueTable, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
+        """Compare with the peer's field, where the peer's catalogue is known from an earlier contact."""
+        if not self.peer.known:
+            return
+        other = self.peer.find(spec.peer, table.label, spec.name)
+        if other is None:
+            if isinstance(spec.peer, int):
+                self.errors.append(UnknownNumber(link=self.spec.name, field=full, number=spec.peer))
+            elif spec.peer:
+                self.errors.append(UnknownPeerField(link=self.spec.name, field=full, peer=spec.peer))
+            # Without a choice of ours the other program may still name this field as the peer of one of its
+            # own.
+            return
+        fits = []
+        if spec.direction.sends:
+            fits.append(fit(entry.type, other.type))
+        if spec.direction.receives:
+            fits.append(fit(other.type, entry.type))
+        params = {
+            "link": self.spec.name,
+            "field": full,
+            "here": entry.type.text(),
+            "there": other.type.text(),
+        }
+        if Fit.IMPOSSIBLE in fits:
+            self.errors.append(IncompatibleTypes(**params))
+        elif Fit.LOSSY in fits and not (spec.lossy or other.lossy):
+            self.errors.append(LossyTypes(**params))
+
+    def _check_peers_once(self, planned: Iterable[TablePlan]) -> None:
+        owners: dict[int | str, str] = {}
+        for table in planned:
+            for plan in table.fields:
+                if plan.spec.direction is Direction.OFF or plan.spec.peer is None:
+                    continue
+                other = self.peer.find(plan.spec.peer, table.table.label, plan.spec.name)
+                key = other.number if other else _peer_key(plan.spec.peer)
+                full = f"{table.table.label}.{plan.entry.name}"
+                if key in owners:
+                    params = {"field": owners[key], "other": full, "peer": plan.spec.peer}
+                    self.errors.append(DuplicatePeerField(link=self.spec.name, **params))
+                owners.setdefault(key, full)
+
+
+def _peer_key(peer: int | str) -> int | str:
+    return peer.lower() if isinstance(peer, str) else peer
+
+
+class _Peer:
+    """The other program's fields, as far as they are known."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.known = bool(catalogue)
+        self._by_number = {offer.number: offer for table in catalogue for offer in table.fields}
+        self._by_name = {_name(table, offer): offer for table in catalogue for offer in table.fields}
+
+    def find(self, peer: int | str | None, label: str, name: str) -> FieldOffer | None:
+        """The field that ``peer`` names; with None the one of the same name."""
+        if isinstance(peer, int):
+            return self._by_number.get(peer)
+        if peer:
+            label, _, name = peer.rpartition(".")
+        return self._by_name.get((label.lower(), name))
+
+
+def _name(table: TableOffer, offer: FieldOffer) -> tuple[str, str]:
+    return table.label.lower(), offer.name

@@ -1,0 +1,271 @@
+"""Reading the feed: what a link's peer has not seen, as a batch. Runs within the caller's transaction.
+
+The journal is sealed first, in the same transaction, so that a value never travels under an older version.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from syncapp.core.changes import Batch, Cursor, Entry, Record, Row, RowKind, Section, WireVersion, split_uids
+from syncapp.core.clock import Version, instance_of
+from syncapp.core.mapping import Agreement, Kind
+from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
+from syncapp.store.identity import Uids
+from syncapp.store.sealing import Numbering, seal
+
+
+class ReadResult(NamedTuple):
+    """A batch (None: nothing for this peer), how far the feed was looked through, whether there is more."""
+
+    batch: Batch | None
+    position: Cursor
+    more: bool
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """To whom a read goes: the link, what flows, the peer's instance id."""
+
+    link: int
+    agreement: Agreement
+    instance: bytes
+
+
+class Picked(NamedTuple):
+    """A record to send: its kind and the local numbers of the fields that go."""
+
+    record: Record
+    kind: RowKind
+    fields: tuple[int, ...]
+
+
+def pick(record: Record, peer: Peer, after: int, *, paired: bool) -> Picked | None:
+    """What of ``record`` goes to ``peer``: changes numbered above ``after`` that it has not told us itself."""
+    if not record.alive:
+        return None
+    out = peer.agreement.out_fields(record.table)
+    fields = [
+        field
+        for field, entry in record.entries.items()
+        if entry.seq > after and field in out and not _from_peer(entry, peer)
+    ]
+    if not fields:
+        return None
+    if not paired:
+        return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
+    return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
+
+
+def _from_peer(entry: Entry, peer: Peer) -> bool:
+    return entry.via == peer.link or (entry.via != 0 and instance_of(entry.version.origin) == peer.instance)
+
+
+class FeedReader:
+    """One read of the feed for one peer."""
+
+    def __init__(self, backend: Backend, setup: Setup, peer: Peer, numbering: Numbering) -> None:
+        self._backend = backend
+        self._setup = setup
+        self._peer = peer
+        self._numbering = numbering
+        self._uids = Uids(backend, numbering)
+        self._values: dict[tuple[int, str], dict[int, Any]] = {}
+        self._bad: list[ProblemRow] = []
+        self._link = setup.links[peer.link]
+
+    def read(self, after: Cursor, records: int, size: int, *, leftover: bool) -> ReadResult:
+        """Read on after ``after``: at most ``records`` records and about ``size`` bytes.
+
+        ``leftover``: the journal was not drained whole, so rows of the records that are read are sealed first.
+        """
+        found = self._backend.records_after(after.seq, records)
+        while leftover and self._seal_rows_of(found):
+            found = self._backend.records_after(after.seq, records)
+        full = len(found) == records
+        head = self._numbering.close()
+        picked = self._pick(found, after.seq)
+        self._load(picked)
+        picked, cut = _cut(picked, self._values, size)
+        last = picked[-1].record.seq if cut else (found[-1].seq if full else head.seq)
+        position = self._cursor(last, head)
+        more = cut or full
+        front = self._front(picked)
+        self._park_bad()
+        if not picked:
+            return ReadResult(None, position, more)
+        batch = self._build(after, position, front + picked)
+        return ReadResult(batch, position, more)
+
+    def _cursor(self, seq: int, head: Cursor) -> Cursor:
+        if seq == head.seq:
+            return head
+        return Cursor(seq, self._backend.seal_tag(seq) or b"")
+
+    def _seal_rows_of(self, records: list[Record]) -> bool:
+        by_table: dict[int, list[str]] = defaultdict(list)
+        for record in records:
+            by_table[record.table].append(record.pk)
+        rows = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
+        seal(self._backend, self._setup, rows, self._numbering)
+        return bool(rows)
+
+    def _pick(self, records: list[Record], after: int) -> list[Picked]:
+        wanted = [r for r in records if pick(r, self._peer, after, paired=True) is not None]
+        paired = self._backend.paired(self._peer.link, [r.id for r in wanted]) if wanted else set()
+        found = [pick(r, self._peer, after, paired=r.id in paired) for r in wanted]
+        return [p for p in found if p is not None]
+
+    def _load(self, picked: Iterable[Picked]) -> None:
+        """Fetch the values of the picked records, and the uids of what they refer to."""
+        by_table: dict[int, list[Picked]] = defaultdict(list)
+        for item in picked:
+            by_table[item.record.table].append(item)
+        for table, items in by_table.items():
+            columns = sorted({field for item in items for field in item.fields})
+            rows = self._backend.rows(table, [item.record.pk for item in items], columns)
+            for pk, values in rows.items():
+                self._values[table, pk] = dict(zip(columns, values, strict=True))
+            self._uids.learn(self._references(table, columns, rows.values()))
+
+    def _references(
+        self, table: int, columns: list[int], rows: Collection[list[Any]]
+    ) -> dict[int, set[str]]:
+        """target table → local keys that the relation columns of ``rows`` point to."""
+        found: dict[int, set[str]] = defaultdict(set)
+        for place, column in enumerate(columns):
+            info = self._setup.tables[table].fields[column]
+            if not info.target:
+                continue
+            for row in rows:
+                value = row[place]
+                if isinstance(value, str):
+                    found[info.target].add(value)
+                elif isinstance(value, list):
+                    found[info.target].update(value)
+        return found
+
+    def _front(self, picked: list[Picked]) -> list[Picked]:
+        """What the picked records refer to and the peer lacks, whole, what is referred to first."""
+        front: list[Picked] = []
+        taken = {item.record.uid for item in picked}
+        level = picked
+        while level:
+            targets = self._targets(level) - taken
+            taken |= targets
+            records = list(self._uids.records(targets))
+            paired = self._backend.paired(self._peer.link, [r.id for r in records]) if records else set()
+            level = [
+                Picked(r, RowKind.WHOLE, tuple(sorted(out)))
+                for r in records
+                if r.alive and r.id not in paired and (out := self._peer.agreement.out_fields(r.table))
+            ]
+            self._load(level)
+            front = level + front
+        return front
+
+    def _targets(self, level: list[Picked]) -> set[bytes]:
+        found: set[bytes] = set()
+        for item in level:
+            fields = self._setup.tables[item.record.table].fields
+            values = self._values.get((item.record.table, item.record.pk), {})
+            for field in item.fields:
+                target = fields[field].target
+                if target and field in values:
+                    found |= split_uids([self._uids.translate(target, values[field])])
+        return found
+
+    def _build(self, start: Cursor, end: Cursor, items: list[Picked]) -> Batch:
+        origins: dict[bytes, int] = {}
+        sections: dict[tuple[int, tuple[int, ...]], Section] = {}
+        good: list[tuple[bytes, int]] = []
+        for item in items:
+            values = self._values.get((item.record.table, item.record.pk))
+            if values is None:
+                continue  # deleted meanwhile: the journal knows
+            fields = self._sendable(item, values, good)
+            if not fields:
+                continue
+            row = self._row(item, fields, values, origins)
+            key = (item.record.table, fields)
+            section = sections.get(key)
+            if section is None:
+                section = sections[key] = Section(item.record.table, list(fields), [])
+            section.rows.append(row)
+        self._backend.clear_unsendable(self._peer.link, good)
+        return Batch(start, end, list(origins), list(sections.values()))
+
+    def _sendable(
+        self, item: Picked, values: dict[int, Any], good: list[tuple[bytes, int]]
+    ) -> tuple[int, ...]:
+        bad = [field for field in item.fields if isinstance(values[field], BadValue)]
+        good.extend((item.record.uid, field) for field in item.fields if field not in bad)
+        return item.fields if not bad else tuple(f for f in item.fields if f not in bad)
+
+    def _row(
+        self, item: Picked, fields: tuple[int, ...], values: dict[int, Any], origins: dict[bytes, int]
+    ) -> Row:
+        record = item.record
+        infos = self._setup.tables[record.table].fields
+        versions = [_wire(record.entries.get(field), origins) for field in fields]
+        if len(versions) > 1 and all(version == versions[0] for version in versions):
+            versions = versions[:1]
+        cells = [
+            self._uids.translate(infos[field].target, values[field])
+            if infos[field].type.kind in (Kind.RELATION, Kind.RELATIONS)
+            else values[field]
+            for field in fields
+        ]
+        return Row(record.uid, int(item.kind), versions, cells)
+
+    def _park_bad(self) -> None:
+        now = self._backend.now()
+        problems = []
+        for (table, pk), values in self._values.items():
+            for field, value in values.items():
+                if isinstance(value, BadValue):
+                    record = self._uids.record(table, pk)
+                    if record is not None:
+                        problems.append(self._problem(record, field, value, now))
+        if problems:
+            self._backend.save_problems(problems)
+
+    def _problem(self, record: Record, field: int, value: BadValue, now: int) -> ProblemRow:
+        info = self._setup.tables[record.table]
+        params = {"table": info.label, "field": info.fields[field].name, "value": "", "detail": str(value)}
+        return ProblemRow(
+            0, self._peer.link, "out", record.table, record.uid, record.pk, field, "value", params, None, b"", now
+        )
+
+
+def _wire(entry: Entry | None, origins: dict[bytes, int]) -> WireVersion | None:
+    return None if entry is None else wire_version(entry.version, origins)
+
+
+def wire_version(version: Version, origins: dict[bytes, int]) -> WireVersion:
+    """A version with its origins as indexes into ``origins``, which grows as needed."""
+    index = origins.setdefault(version.origin, len(origins))
+    if not version.seen:
+        return WireVersion(version.time, index)
+    seen = tuple((origins.setdefault(origin, len(origins)), time) for origin, time in version.seen)
+    return WireVersion(version.time, index, seen)
+
+
+def _cut(
+    picked: list[Picked], values: dict[tuple[int, str], dict[int, Any]], size: int
+) -> tuple[list[Picked], bool]:
+    """As many records, in feed order, as fit about ``size`` bytes; at least one. Whether some were cut off."""
+    total = 0
+    for i, item in enumerate(picked):
+        row = values.get((item.record.table, item.record.pk), {})
+        total += 48 + sum(_weight(row.get(field)) for field in item.fields)
+        if total > size and i + 1 < len(picked):
+            return picked[: i + 1], True
+    return picked, False
+
+
+def _weight(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes, list)) else 9

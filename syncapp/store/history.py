@@ -1,0 +1,165 @@
+"""What people read of the past: log lines, and problems that wait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext
+
+from syncapp.errors import sentence
+from syncapp.models import Field, LogEntry, Problem, Table
+from syncapp.store import texts
+from syncapp.store.status import moment
+
+VALUE_LIMIT = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One line of the log. ``before`` is None where it is not known; values are inert text."""
+
+    id: int
+    at: datetime | None
+    link: str
+    way: str
+    #: Which program the change came from.
+    source: str
+    table: str
+    record: str
+    uid: str
+    field: str
+    before: str | None
+    after: str | None
+    result: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProblemLine:
+    """One parked change and its reason, in the active language."""
+
+    id: int
+    link: str
+    way: str
+    table: str
+    record: str
+    uid: str
+    #: Empty: the whole record waits.
+    field: str
+    code: str
+    sentence: str
+    waits_for: str
+    created_at: datetime | None
+    tries: int
+    next_try: datetime | None
+
+
+def log_lines(
+    link: int | None = None, limit: int = 50, before: int = 0, after: int = 0, using: str = "default"
+) -> list[LogLine]:
+    """The newest ``limit`` lines, newest first: ids below ``before`` (0: from the end), above ``after``."""
+    rows = LogEntry.objects.using(using).select_related("link__state").order_by("-id")
+    rows = _of_link(rows, link)
+    if before:
+        rows = rows.filter(id__lt=before)
+    if after:
+        rows = rows.filter(id__gt=after)
+    found = list(rows[:limit])
+    names = _Names(found, using)
+    return [_log_line(row, names) for row in found]
+
+
+def problem_lines(link: int | None = None, limit: int = 200, using: str = "default") -> list[ProblemLine]:
+    """The oldest ``limit`` problems."""
+    rows = _of_link(Problem.objects.using(using).select_related("link").order_by("id"), link)
+    found = list(rows[:limit])
+    names = _Names(found, using)
+    return [_problem_line(row, names) for row in found]
+
+
+def _of_link(rows: QuerySet[Any], link: int | None) -> QuerySet[Any]:
+    return rows if link is None else rows.filter(link_id=link)
+
+
+class _Names:
+    """Names of the tables and fields that some rows mention: two queries for all of them."""
+
+    def __init__(self, rows: Iterable[Any], using: str) -> None:
+        rows = list(rows)
+        tables = {row.table_no for row in rows}
+        fields = {row.field_no for row in rows}
+        self._tables = dict(
+            Table.objects.using(using).filter(number__in=tables).values_list("number", "label")
+        )
+        self._fields = dict(
+            Field.objects.using(using).filter(number__in=fields).values_list("number", "name")
+        )
+
+    def table(self, number: int) -> str:
+        return self._tables.get(number, f"#{number}")
+
+    def field(self, number: int) -> str:
+        return self._fields.get(number, f"#{number}" if number else "")
+
+
+def _log_line(row: LogEntry, names: _Names) -> LogLine:
+    return LogLine(
+        id=row.pk,
+        at=moment(row.at),
+        link=row.link.name,
+        way=row.way,
+        source=_source(row),
+        table=names.table(row.table_no),
+        record=texts.inert(row.pk_text),
+        uid=bytes(row.uid).hex(),
+        field=names.field(row.field_no),
+        before=shown(row.before),
+        after=shown(row.after),
+        result=row.result,
+        detail=row.detail,
+    )
+
+
+def _source(row: LogEntry) -> str:
+    if row.way == "out":
+        return gettext("here")
+    state = getattr(row.link, "state", None)
+    return texts.inert(state.peer_title, 200) if state and state.peer_title else row.link.name
+
+
+def shown(stored: str | None) -> str | None:
+    """A stored value (JSON) as inert text for people; None where it is not known."""
+    if stored is None:
+        return None
+    try:
+        value = json.loads(stored)
+    except ValueError:
+        value = stored
+    if value is None:
+        return gettext("(empty)")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return texts.inert(text, VALUE_LIMIT)
+
+
+def _problem_line(row: Problem, names: _Names) -> ProblemLine:
+    params = {key: texts.inert(str(value), 300) for key, value in row.params.items()}
+    return ProblemLine(
+        id=row.pk,
+        link=row.link.name,
+        way=row.way,
+        table=names.table(row.table_no),
+        record=texts.inert(row.pk_text),
+        uid=bytes(row.uid).hex(),
+        field=names.field(row.field_no),
+        code=row.code,
+        sentence=texts.inert(sentence(row.code, params, gettext)),
+        waits_for=bytes(row.waits_for or b"").hex(),
+        created_at=moment(row.created_at),
+        tries=row.tries,
+        next_try=moment(row.next_try),
+    )

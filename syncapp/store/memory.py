@@ -1,0 +1,443 @@
+"""The in-memory twin of a database: the same primitives over dictionaries, for tests and the simulation.
+
+`MemoryDatabase` is what survives a crash; `MemoryBackend` is a connection to it. Transactions and savepoints undo
+by a log of inverse operations. `MemoryDatabase.write`, `create` and `remove` play the users of the program: they
+journal like the triggers do.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
+from syncapp.core.clock import make_origin
+from syncapp.core.mapping import Catalogue, Kind
+from syncapp.store.base import (
+    ConflictRow,
+    FlowState,
+    InstanceState,
+    Key,
+    LinkCursors,
+    LinkStatus,
+    LogRow,
+    PeerInfo,
+    ProblemRow,
+    RowRefused,
+    Setup,
+    Values,
+)
+
+Undo = Callable[[], None]
+
+
+class MemoryDatabase:
+    """One program's data. ``unique``: table → fields whose values must differ; ``clock``: µs."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        instance: bytes,
+        clock: Callable[[], int],
+        unique: Mapping[int, Sequence[int]] | None = None,
+        catalogues: Mapping[int, Catalogue] | None = None,
+    ) -> None:
+        self.setup = setup
+        self.clock = clock
+        self.unique = dict(unique or {})
+        self.catalogues = dict(catalogues or {})
+        self.state = InstanceState(make_origin(instance, 1), START)
+        self.seals: list[Cursor] = []
+        self.journal: list[JournalRow] = []
+        self.records: dict[int, Record] = {}
+        self.by_uid: dict[bytes, int] = {}
+        self.by_pk: dict[tuple[int, str], int] = {}
+        self.tables: dict[int, dict[str, Values]] = {number: {} for number in setup.tables}
+        self.next_pk = dict.fromkeys(setup.tables, 1)
+        self.next_id = 1
+        self.cursors = {link: _fresh(link) for link in setup.links}
+        self.leases: dict[int, str] = {}
+        self.peers: dict[int, PeerInfo] = {}
+        self.status: dict[int, LinkStatus] = {}
+        self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
+        self.pairs: dict[int, set[int]] = defaultdict(set)
+        self.problems: dict[int, ProblemRow] = {}
+        self.conflicts: list[ConflictRow] = []
+        self.log: list[LogRow] = []
+        self.undo: list[Undo] | None = None
+
+    # -- undo -----------------------------------------------------------------------------------------------
+
+    def note(self, undo: Undo) -> None:
+        """Remember how to take the next mutation back."""
+        if self.undo is not None:
+            self.undo.append(undo)
+
+    def put(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+        """``target[key] = value``, undoably."""
+        if key in target:
+            old = target[key]
+            self.note(lambda: target.__setitem__(key, old))
+        else:
+            self.note(lambda: target.pop(key, None))
+        target[key] = value
+
+    def pop(self, target: dict[Any, Any], key: Any) -> Any:
+        """``target.pop(key)``, undoably; None where there is none."""
+        if key not in target:
+            return None
+        old = target.pop(key)
+        self.note(lambda: target.__setitem__(key, old))
+        return old
+
+    # -- the users of the program ---------------------------------------------------------------------------
+
+    def create(self, table: int, values: Values) -> str:
+        """A user inserts a row; returns its key. Raises `RowRefused` where a unique value is taken."""
+        key = self.insert(table, values)
+        self.journal.append(JournalRow(table, key, Op.INSERT, (), self.clock()))
+        return key
+
+    def write(self, table: int, key: str, values: Values) -> None:
+        """A user updates a row; only what really changes is journalled."""
+        row = self.tables[table][key]
+        changed = tuple(f for f, v in values.items() if row.get(f) != v)
+        self.update(table, key, values)
+        captured = tuple(f for f in changed if f in self.setup.captured)
+        if captured:
+            before = {field: row.get(field) for field in captured}
+            self.journal.append(JournalRow(table, key, Op.UPDATE, captured, self.clock(), before))
+
+    def remove(self, table: int, key: str) -> None:
+        """A user deletes a row."""
+        del self.tables[table][key]
+        self.journal.append(JournalRow(table, key, Op.DELETE, (), self.clock()))
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def insert(self, table: int, values: Values) -> str:
+        key = str(self.next_pk[table])
+        self._check_unique(table, key, values)
+        self.put(self.next_pk, table, self.next_pk[table] + 1)
+        info = self.setup.tables[table]
+        for number, field in info.fields.items():
+            if field.required and values.get(number) is None:
+                raise RowRefused(field.name, "cannot_create")
+        self.put(self.tables[table], key, dict(values))
+        return key
+
+    def update(self, table: int, key: str, values: Values) -> None:
+        row = self.tables[table].get(key)
+        if row is None:
+            return
+        self._check_unique(table, key, values)
+        self.put(self.tables[table], key, {**row, **values})
+
+    def _check_unique(self, table: int, key: str, values: Values) -> None:
+        for field in self.unique.get(table, ()):
+            value = values.get(field)
+            if value is None:
+                continue
+            if any(row.get(field) == value for other, row in self.tables[table].items() if other != key):
+                raise RowRefused(f"UNIQUE constraint failed: {self.setup.tables[table].fields[field].name}")
+
+
+def _fresh(link: int) -> LinkCursors:
+    return LinkCursors(link, START, START, 0, Totals(), Totals(), b"", 0)
+
+
+def _copy(record: Record) -> Record:
+    return msgspec.structs.replace(record, entries=dict(record.entries))
+
+
+class MemoryBackend:
+    """A connection to a `MemoryDatabase`; implements `base.Backend`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self.database = database
+
+    # -- units of work --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        db = self.database
+        db.undo = []
+        try:
+            yield
+        except BaseException:
+            self._roll_back(0)
+            raise
+        finally:
+            db.undo = None
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        mark = len(self.database.undo or ())
+        try:
+            yield
+        except BaseException:
+            self._roll_back(mark)
+            raise
+
+    def _roll_back(self, mark: int) -> None:
+        log, self.database.undo = self.database.undo or [], None
+        while len(log) > mark:
+            log.pop()()
+        self.database.undo = log
+
+    def now(self) -> int:
+        return self.database.clock()
+
+    def setup(self) -> Setup:
+        return self.database.setup
+
+    # -- instance, seals, journal ---------------------------------------------------------------------------
+
+    def instance(self) -> InstanceState:
+        return msgspec.structs.replace(self.database.state)
+
+    def set_head(self, head: Cursor) -> None:
+        db, old = self.database, self.database.state
+
+        def back() -> None:
+            db.state = old
+            db.seals.pop()
+
+        db.note(back)
+        db.state = InstanceState(old.origin, head)
+        db.seals.append(head)
+
+    def seal_tag(self, seq: int) -> bytes | None:
+        if seq == 0:
+            return b""
+        return next((cursor.tag for cursor in self.database.seals if cursor.seq >= seq), None)
+
+    def drain(self, limit: int) -> list[JournalRow]:
+        return self._take(self.database.journal[:limit], self.database.journal[limit:])
+
+    def drain_rows(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        wanted = set(pks)
+        taken = [row for row in self.database.journal if row.table == table and row.pk in wanted]
+        return self._take(taken, [r for r in self.database.journal if r.table != table or r.pk not in wanted])
+
+    def _take(self, taken: list[JournalRow], rest: list[JournalRow]) -> list[JournalRow]:
+        db, old = self.database, self.database.journal
+        if taken:
+            db.note(lambda: setattr(db, "journal", old))
+            db.journal = rest
+        return taken
+
+    def journal_size(self) -> int:
+        return len(self.database.journal)
+
+    # -- records --------------------------------------------------------------------------------------------
+
+    def records_by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        db = self.database
+        return {pk: _copy(db.records[db.by_pk[table, pk]]) for pk in pks if (table, pk) in db.by_pk}
+
+    def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
+        db = self.database
+        return {uid: _copy(db.records[db.by_uid[uid]]) for uid in uids if uid in db.by_uid}
+
+    def records_after(self, seq: int, limit: int) -> list[Record]:
+        found = sorted((r for r in self.database.records.values() if r.seq > seq), key=lambda r: r.seq)
+        return [_copy(record) for record in found[:limit]]
+
+    def save_records(self, records: Iterable[Record]) -> None:
+        db = self.database
+        for record in records:
+            if not record.id:
+                record.id = db.next_id
+                self._set("next_id", db.next_id + 1)
+            db.put(db.records, record.id, _copy(record))
+            db.put(db.by_uid, record.uid, record.id)
+            if record.alive:
+                db.put(db.by_pk, (record.table, record.pk), record.id)
+            else:
+                db.pop(db.by_pk, (record.table, record.pk))
+
+    def _set(self, name: str, value: Any) -> None:
+        db, old = self.database, getattr(self.database, name)
+        db.note(lambda: setattr(db, name, old))
+        setattr(db, name, value)
+
+    def rename(self, record: Record, uid: bytes) -> None:
+        travelled = any(record.id in pairs for pairs in self.database.pairs.values())
+        if not travelled:
+            self.database.pop(self.database.by_uid, record.uid)
+        self.database.put(self.database.by_uid, uid, record.id)
+        record.uid = min(uid, record.uid) if travelled else uid
+        self.save_records([record])
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def existing(self, table: int, pks: Collection[str]) -> set[str]:
+        return set(pks) & self.database.tables[table].keys()
+
+    def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
+        rows = self.database.tables[table]
+        return {pk: [rows[pk].get(field) for field in fields] for pk in pks if pk in rows}
+
+    def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
+        wanted = {tuple(map(_normal, key)): key for key in keys if None not in key}
+        found: dict[Key, list[str]] = defaultdict(list)
+        for pk, row in self.database.tables[table].items():
+            key = wanted.get(tuple(_normal(row.get(field)) for field in fields))
+            if key is not None:
+                found[key].append(pk)
+        return dict(found)
+
+    def check(self, table: int, field: int, value: Any) -> str:
+        spec = self.database.setup.tables[table].fields[field].type
+        if spec.kind is Kind.TEXT and isinstance(value, str):
+            if "\x00" in value:
+                return "the text contains a NUL character"
+            if spec.length is not None and len(value) > spec.length:
+                return f"longer than {spec.length} characters"
+        return ""
+
+    def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
+        return [self.database.insert(table, values) for values in rows]
+
+    def update_rows(self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        for pk, values in rows:
+            self.database.update(table, pk, dict(zip(fields, values, strict=True)))
+
+    def delete_rows(self, table: int, pks: Collection[str]) -> None:
+        for pk in pks:
+            self.database.pop(self.database.tables[table], pk)
+
+    # -- links ----------------------------------------------------------------------------------------------
+
+    def cursors(self, link: int) -> LinkCursors:
+        return msgspec.structs.replace(
+            self.database.cursors[link], totals=msgspec.structs.replace(self.database.cursors[link].totals)
+        )
+
+    def save_cursors(self, cursors: LinkCursors) -> bool:
+        if self.database.cursors[cursors.link].lease_token != cursors.lease_token:
+            return False
+        self.database.put(self.database.cursors, cursors.link, cursors)
+        return True
+
+    def paired(self, link: int, records: Collection[int]) -> set[int]:
+        return set(records) & self.database.pairs[link]
+
+    def catalogue(self, link: int) -> Catalogue:
+        return self.database.catalogues[link]
+
+    def save_peer(self, link: int, peer: PeerInfo) -> None:
+        self.database.put(self.database.peers, link, peer)
+        cursors = self.cursors(link)
+        cursors.peer_instance, cursors.peer_head = peer.instance, peer.head
+        self.database.put(self.database.cursors, link, cursors)
+
+    def flows(self, link: int) -> dict[int, FlowState]:
+        offers = [field for table in self.database.catalogues[link] for field in table.fields]
+        known = self.database.flows[link]
+        return {f.number: known.get(f.number, FlowState()) for f in offers if f.sends or f.receives}
+
+    def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None:
+        for field, state in flows.items():
+            self.database.put(self.database.flows[link], field, state)
+
+    def claim(self, link: int, owner: str, until: int, *, force: bool = False) -> int | None:
+        if not force and self.database.leases.get(link, owner) != owner:
+            return None
+        cursors = self.cursors(link)
+        cursors.lease_token += 1
+        self.database.put(self.database.leases, link, owner)
+        self.database.put(self.database.cursors, link, cursors)
+        return cursors.lease_token
+
+    def renew(self, link: int, token: int, until: int, state: LinkStatus | None = None) -> bool:
+        if self.database.cursors[link].lease_token != token:
+            return False
+        if state is not None:
+            self.database.put(self.database.status, link, state)
+        return True
+
+    def add_pairs(self, link: int, records: Collection[int]) -> None:
+        self._pairs(link, self.database.pairs[link] | set(records))
+
+    def drop_pairs(self, link: int, records: Collection[int]) -> None:
+        self._pairs(link, self.database.pairs[link] - set(records))
+
+    def _pairs(self, link: int, records: set[int]) -> None:
+        self.database.put(self.database.pairs, link, records)
+
+    # -- problems, conflicts, log ---------------------------------------------------------------------------
+
+    def problems_waiting(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return [p for p in self._incoming(link) if p.waits_for in uids]
+
+    def problems_of(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return [p for p in self._incoming(link) if p.uid in uids]
+
+    def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return [p for p in self._incoming(link) if p.next_try <= now][:limit]
+
+    def _incoming(self, link: int) -> list[ProblemRow]:
+        found = self.database.problems.values()
+        return [msgspec.structs.replace(p) for p in found if p.link == link and p.way == "in"]
+
+    def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
+        return [msgspec.structs.replace(self.database.problems[i]) for i in ids if i in self.database.problems]
+
+    def save_problems(self, problems: Sequence[ProblemRow]) -> None:
+        db = self.database
+        for problem in problems:
+            key = (problem.link, problem.way, problem.uid, problem.field)
+            known = [i for i, p in db.problems.items() if (p.link, p.way, p.uid, p.field) == key]
+            number = known[0] if known else db.next_id
+            if not known:
+                self._set("next_id", db.next_id + 1)
+            db.put(db.problems, number, msgspec.structs.replace(problem, id=number))
+
+    def drop_problems(self, ids: Collection[int]) -> None:
+        for number in ids:
+            self.database.pop(self.database.problems, number)
+
+    def clear_unsendable(self, link: int, keys: Collection[tuple[bytes, int]]) -> None:
+        wanted = set(keys)
+        self.drop_problems(
+            [i for i, p in self.database.problems.items() if p.way == "out" and (p.uid, p.field) in wanted]
+        )
+
+    def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
+        self._set("conflicts", [*self.database.conflicts, *rows])
+
+    def add_log(self, rows: Sequence[LogRow]) -> None:
+        self._set("log", [*self.database.log, *rows])
+
+    def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
+        wanted = set(keys)
+        self._relabel(lambda r: "replaced" if r.link == link and (r.uid, r.field) in wanted else None)
+
+    def log_sent(
+        self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]
+    ) -> None:
+        def result(row: LogRow) -> str | None:
+            if row.link != link or not after < row.seq <= until:
+                return None
+            return fates.get((row.uid, row.field), "sent")
+
+        self._relabel(result)
+
+    def _relabel(self, result: Callable[[LogRow], str | None]) -> None:
+        log = [
+            msgspec.structs.replace(row, result=new)
+            if row.result == "queued" and (new := result(row)) is not None
+            else row
+            for row in self.database.log
+        ]
+        self._set("log", log)
+
+
+def _normal(value: Any) -> Any:
+    return " ".join(value.casefold().split()) if isinstance(value, str) else value

@@ -1,0 +1,113 @@
+"""An incoming record change as the store works with it, and its packed form while it is parked as a problem."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from syncapp.core.changes import Batch, Row, RowKind, WireVersion
+from syncapp.core.clock import Version
+from syncapp.core.mapping import Flow
+
+
+class Cell(NamedTuple):
+    """An incoming field value: its version (None = baseline), the value in wire form, the sender's field number."""
+
+    version: Version | None
+    value: Any
+    peer_field: int
+
+
+class Incoming(msgspec.Struct):
+    """An incoming change of one record, in local terms. ``problem``: id of the parked change it was taken from."""
+
+    uid: bytes
+    table: int
+    kind: int
+    cells: dict[int, Cell]
+    problem: int = 0
+    problem_field: int = 0
+    tries: int = 0
+    created_at: int = 0
+
+
+class Translated(NamedTuple):
+    """A batch in local terms; ``refused``: (uid, sender's field) that our mapping does not let in."""
+
+    changes: list[Incoming]
+    refused: list[tuple[bytes, int]]
+
+
+def translate(batch: Batch, by_peer: dict[int, Flow]) -> Translated:
+    """Turn a batch into local tables and fields; what the mapping does not let in is left out and named."""
+    changes: list[Incoming] = []
+    refused: list[tuple[bytes, int]] = []
+    for section in batch.sections:
+        flow = by_peer.get(section.table)
+        into = flow.into if flow is not None else {}
+        places = [(i, into[column], column) for i, column in enumerate(section.columns) if column in into]
+        shut = [column for column in section.columns if column not in into]
+        for row in section.rows:
+            if len(row.values) != len(section.columns):
+                raise ValueError("a row has another number of values than its section has columns")
+            refused.extend((row.uid, column) for column in shut)
+            if flow is not None and places:
+                cells = _cells(row, places, batch.origins)
+                changes.append(Incoming(row.uid, flow.table, row.kind, cells))
+    return Translated(changes, refused)
+
+
+def _cells(row: Row, places: list[tuple[int, int, int]], origins: list[bytes]) -> dict[int, Cell]:
+    if len(row.versions) == 1:
+        version = to_version(row.versions[0], origins)
+        return {local: Cell(version, row.values[i], column) for i, local, column in places}
+    return {
+        local: Cell(to_version(row.versions[i], origins), row.values[i], column) for i, local, column in places
+    }
+
+
+def to_version(wire: WireVersion | None, origins: list[bytes]) -> Version | None:
+    """A wire version with its origins looked up."""
+    if wire is None:
+        return None
+    if not wire.seen:
+        return Version(wire.time, origins[wire.origin])
+    return Version(wire.time, origins[wire.origin], tuple(sorted((origins[i], t) for i, t in wire.seen)))
+
+
+class _Parked(msgspec.Struct, array_like=True):
+    kind: int
+    cells: list[tuple[int, Version | None, Any, int]]
+
+
+_pack = msgspec.msgpack.Encoder()
+_unpack = msgspec.msgpack.Decoder(_Parked)
+
+
+def pack(change: Incoming, fields: set[int] | None = None) -> bytes:
+    """The change, or only some of its fields, as bytes."""
+    cells = [
+        (field, cell.version, cell.value, cell.peer_field)
+        for field, cell in change.cells.items()
+        if fields is None or field in fields
+    ]
+    return _pack.encode(_Parked(change.kind if fields is None else int(RowKind.FIELDS), cells))
+
+
+def unpack(uid: bytes, table: int, payload: bytes) -> Incoming:
+    """The inverse of `pack`."""
+    parked = _unpack.decode(payload)
+    cells = {field: Cell(version, value, peer) for field, version, value, peer in parked.cells}
+    return Incoming(uid, table, parked.kind, cells)
+
+
+def fold(older: Incoming, newer: Incoming) -> Incoming:
+    """One change that has the newer version of each field of both; whole if the older one is."""
+    cells = dict(older.cells)
+    for field, cell in newer.cells.items():
+        known = cells.get(field)
+        if known is None or known.version is None or (cell.version and cell.version.stamp >= known.version.stamp):
+            cells[field] = cell
+    kind = int(RowKind.WHOLE) if RowKind.WHOLE in (older.kind, newer.kind) else newer.kind
+    return Incoming(newer.uid, newer.table, kind, cells)

@@ -1,0 +1,144 @@
+"""Turning what a batch says into local terms: existing rows by match fields, relations by uid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from syncapp.core.changes import split_uids
+from syncapp.core.mapping import Kind
+from syncapp.store.base import Backend, FieldInfo, Key, LinkInfo, Setup
+from syncapp.store.parked import Incoming
+
+if TYPE_CHECKING:
+    from syncapp.store.writing import Write
+
+
+class Local(NamedTuple):
+    """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not."""
+
+    value: Any
+    ready: bool = True
+    missing: bytes | None = None
+
+
+class Matches(NamedTuple):
+    """``found``: uid → (table, local key) of the one row that matches; ``ambiguous``: uid → (key, how many)."""
+
+    found: dict[bytes, tuple[int, str]]
+    ambiguous: dict[bytes, tuple[str, int]]
+
+
+class Resolver:
+    """Looks up, once per batch, what incoming changes refer to."""
+
+    def __init__(self, backend: Backend, setup: Setup, link: LinkInfo) -> None:
+        self._backend = backend
+        self._setup = setup
+        self._link = link
+        self._keys: dict[bytes, str] = {}
+        self._asked: set[bytes] = set()
+
+    # -- relations --
+
+    def learn(self, changes: Iterable[Incoming]) -> None:
+        """Look up the targets of all relations in ``changes``."""
+        wanted: set[bytes] = set()
+        for change in changes:
+            fields = self._setup.tables[change.table].fields
+            for field, cell in change.cells.items():
+                if fields[field].target:
+                    wanted |= _uids(cell.value)
+        wanted -= self._asked
+        if not wanted:
+            return
+        self._asked |= wanted
+        for uid, record in self._backend.records_by_uid(wanted).items():
+            if record.alive:
+                self._keys[uid] = record.pk
+
+    def prepare(self, writes: Iterable[Write]) -> None:
+        """Look up the targets of relations in records that are to be created."""
+        self.learn(write.change for write in writes if write.create)
+
+    def created(self, uid: bytes, key: str) -> None:
+        """A record has just been created: relations to it resolve from now on."""
+        self._keys[uid] = key
+        self._asked.add(uid)
+
+    def local(self, field: FieldInfo, value: Any) -> Local:
+        """An incoming value in local terms."""
+        if field.type.kind is Kind.RELATION:
+            if value is None:
+                return Local(None)
+            if not isinstance(value, bytes):
+                return Local(value)
+            key = self._keys.get(value)
+            return Local(key) if key is not None else Local(None, ready=False, missing=value)
+        if field.type.kind is Kind.RELATIONS and isinstance(value, list):
+            keys: list[str] = []
+            for uid in value:
+                key = self._keys.get(uid)
+                if key is None:
+                    return Local(None, ready=False, missing=uid)
+                keys.append(key)
+            return Local(sorted(keys))
+        return Local(value)
+
+    # -- matching --
+
+    def match(self, changes: list[Incoming]) -> Matches:
+        """Find existing rows that the new records of ``changes`` are, by the link's match fields."""
+        found: dict[bytes, tuple[int, str]] = {}
+        ambiguous: dict[bytes, tuple[str, int]] = {}
+        by_table: dict[int, list[Incoming]] = defaultdict(list)
+        for change in changes:
+            if self._link.match_by.get(change.table):
+                by_table[change.table].append(change)
+        for table, group in by_table.items():
+            self.learn(group)
+            self._match_table(table, group, found, ambiguous)
+        return Matches(found, ambiguous)
+
+    def _match_table(
+        self,
+        table: int,
+        group: list[Incoming],
+        found: dict[bytes, tuple[int, str]],
+        ambiguous: dict[bytes, tuple[str, int]],
+    ) -> None:
+        fields = self._link.match_by[table]
+        keys = {change.uid: key for change in group if (key := self._key(change, fields)) is not None}
+        matches = self._backend.match(table, fields, set(keys.values())) if keys else {}
+        taken: dict[str, bytes] = {}
+        for uid, key in keys.items():
+            rows = matches.get(key, [])
+            shown = ", ".join(str(part) for part in key)
+            if len(rows) > 1:
+                ambiguous[uid] = (shown, len(rows))
+            elif rows and rows[0] in taken:
+                ambiguous[uid] = (shown, 2)
+            elif rows:
+                taken[rows[0]] = uid
+                found[uid] = (table, rows[0])
+
+    def _key(self, change: Incoming, fields: tuple[int, ...]) -> Key | None:
+        """The change's match key in local terms; None when it lacks one of the fields."""
+        infos = self._setup.tables[change.table].fields
+        key = []
+        for field in fields:
+            cell = change.cells.get(field)
+            if cell is None:
+                return None
+            local = self.local(infos[field], cell.value)
+            if not local.ready or local.value is None or isinstance(local.value, (list, dict)):
+                return None
+            key.append(local.value)
+        return tuple(key)
+
+
+def _uids(value: Any) -> set[bytes]:
+    if isinstance(value, list):
+        return {uid for uid in value if isinstance(uid, bytes)}
+    return split_uids([value]) if isinstance(value, bytes) else set()

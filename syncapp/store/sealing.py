@@ -1,0 +1,160 @@
+"""Sealing: journal rows become stamped, numbered changes. Runs within the caller's transaction.
+
+A journal row says only "look at this record, these fields, since this time"; what is there now decides. A row that
+is gone was deleted, whatever else the journal says of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from syncapp.core.changes import Cursor, Entry, JournalRow, Op, Record
+from syncapp.core.clock import edit
+from syncapp.core.mapping import Kind
+from syncapp.store.base import UNKNOWN, Backend, LogRow, Setup
+
+TAG_BYTES = 8
+
+
+class Numbering:
+    """Hands out the feed numbers of one seal: one tag, consecutive numbers from the head on."""
+
+    def __init__(self, backend: Backend, random_bytes: Callable[[int], bytes]) -> None:
+        self._backend = backend
+        self.random = random_bytes
+        self._state = backend.instance()
+        self._next = self._state.head.seq
+        self.origin = self._state.origin
+
+    @property
+    def head(self) -> Cursor:
+        return self._state.head
+
+    def next(self) -> int:
+        self._next += 1
+        return self._next
+
+    def close(self) -> Cursor:
+        """Store the new head if any number was given; returns the head."""
+        if self._next > self._state.head.seq:
+            self._state.head = Cursor(self._next, self.random(TAG_BYTES))
+            self._backend.set_head(self._state.head)
+        return self._state.head
+
+
+def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: Numbering) -> None:
+    """Stamp and number what ``rows`` point at."""
+    by_table: dict[int, dict[str, list[JournalRow]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        by_table[row.table][row.pk].append(row)
+    for table, by_pk in by_table.items():
+        if table in setup.tables:
+            _seal_table(backend, setup, table, by_pk, numbering)
+
+
+def _seal_table(
+    backend: Backend, setup: Setup, table: int, by_pk: dict[str, list[JournalRow]], numbering: Numbering
+) -> None:
+    captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and not f.system]
+    status = next((n for n, f in setup.tables[table].fields.items() if f.type.kind is Kind.STATUS), 0)
+    records = backend.records_by_pk(table, by_pk)
+    doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
+    present = backend.existing(table, doubtful) if doubtful else set()
+    gone = set(doubtful) - present
+    changed: list[tuple[Record, dict[int, int], list[JournalRow]]] = []
+    for pk, rows in by_pk.items():
+        record = records.get(pk)
+        if pk in gone:
+            if record is not None:
+                _bury(record, status, rows[-1].at, numbering)
+                changed.append((record, {}, rows))
+            continue
+        known = record is not None
+        if record is None:
+            record = Record(0, table, pk, new_uid(numbering, rows[0].at), entries={})
+        fields = _changed_fields(rows, captured, known=known)
+        if fields:
+            _stamp(record, fields, numbering)
+            changed.append((record, fields, rows))
+    backend.save_records([record for record, _, _ in changed])
+    _log(backend, setup, table, changed)
+
+
+def _changed_fields(rows: list[JournalRow], captured: list[int], *, known: bool) -> dict[int, int]:
+    """field → time of its last change. An insert changes every field, unless it rewrote a row that was noted."""
+    noted = any(row.op == Op.LOOK for row in rows) and known
+    fields: dict[int, int] = {}
+    for row in rows:
+        whole = row.op == Op.INSERT and not noted
+        for field in captured if whole else row.fields:
+            fields[field] = max(row.at, fields.get(field, 0))
+    allowed = set(captured)
+    return {field: at for field, at in fields.items() if field in allowed}
+
+
+def _stamp(record: Record, fields: dict[int, int], numbering: Numbering) -> None:
+    record.seq = numbering.next()
+    for field, at in fields.items():
+        known = record.entries.get(field)
+        version = edit(at, numbering.origin, known.version if known else None)
+        record.entries[field] = Entry(version, record.seq, 0)
+
+
+def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
+    record.alive = False
+    record.seq = numbering.next()
+    if status:
+        known = record.entries.get(status)
+        version = edit(at, numbering.origin, known.version if known else None)
+        record.entries[status] = Entry(version, record.seq, 0)
+
+
+def new_uid(numbering: Numbering, at: int) -> bytes:
+    """A uid that sorts by time, so that the index on it grows at its end (as UUID version 7, RFC 9562)."""
+    tail = bytearray(numbering.random(10))
+    tail[0] = 0x70 | tail[0] & 0x0F
+    tail[2] = 0x80 | tail[2] & 0x3F
+    return (at // 1000).to_bytes(6, "big") + bytes(tail)
+
+
+def _log(
+    backend: Backend,
+    setup: Setup,
+    table: int,
+    changed: list[tuple[Record, dict[int, int], list[JournalRow]]],
+) -> None:
+    """Queue a log row for each link whose log is on and that sends the field."""
+    for link, sent in setup.logged.items():
+        todo = [(record, [f for f in fields if f in sent], rows) for record, fields, rows in changed]
+        todo = [item for item in todo if item[1]]
+        if not todo:
+            continue
+        columns = sorted({field for _, fields, _ in todo for field in fields})
+        values = backend.rows(table, [record.pk for record, _, _ in todo], columns)
+        place = {field: i for i, field in enumerate(columns)}
+        log: list[LogRow] = []
+        for record, fields, rows in todo:
+            row = values.get(record.pk)
+            before = _before(rows)
+            for field in fields:
+                after = row[place[field]] if row is not None else UNKNOWN
+                at = record.entries[field].version.time
+                old = before.get(field, UNKNOWN)
+                log.append(
+                    LogRow(link, at, "out", table, record.pk, record.uid, field, old, after, "queued", "", record.seq)
+                )
+        backend.log_replaced(link, [(row.uid, row.field) for row in log])
+        backend.add_log(log)
+
+
+def _before(rows: list[JournalRow]) -> dict[int, object]:
+    """The oldest known value of each field, over several journal rows of one record."""
+    before: dict[int, object] = {}
+    for row in rows:
+        for field, value in (row.before or {}).items():
+            before.setdefault(field, value)
+        if row.op == Op.INSERT:
+            for field in row.fields:
+                before.setdefault(field, None)
+    return before

@@ -1,0 +1,206 @@
+"""`SqlBackend`: the `Backend` protocol over one of Django's databases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from syncapp.core.changes import Cursor, JournalRow, Record
+from syncapp.core.mapping import Catalogue
+from syncapp.store import catalogue
+from syncapp.store.base import (
+    ConflictRow,
+    FlowState,
+    InstanceState,
+    Key,
+    LinkCursors,
+    LinkStatus,
+    LogRow,
+    PeerInfo,
+    ProblemRow,
+    Setup,
+    Values,
+)
+from syncapp.store.sql.database import Database
+from syncapp.store.sql.journal import JournalTable
+from syncapp.store.sql.layout import Layout
+from syncapp.store.sql.links import LinkTables
+from syncapp.store.sql.matching import Matcher
+from syncapp.store.sql.memories import Memories, Problems
+from syncapp.store.sql.reading import Reader
+from syncapp.store.sql.records import RecordTable
+from syncapp.store.sql.writing import Writer
+
+
+class SqlBackend:
+    """A database of Django's, by its alias. For one thread; the connection is Django's own of that thread."""
+
+    def __init__(self, using: str = "default") -> None:
+        self._database = Database(using)
+        self._journal = JournalTable(self._database)
+        self._records = RecordTable(self._database)
+        self._reader = Reader(self._database)
+        self._writer = Writer(self._database, self._reader)
+        self._links = LinkTables(self._database)
+        self._problems = Problems(self._database)
+        self._memories = Memories(self._database)
+        self._known: Layout | None = None
+
+    # -- units of work --
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._database.transaction()
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self._database.savepoint()
+
+    def now(self) -> int:
+        return self._database.dialect.now(self._database.connection)
+
+    def setup(self) -> Setup:
+        return self._layout(fresh=True).setup
+
+    def _layout(self, *, fresh: bool = False) -> Layout:
+        """The tables as SQL needs them. Looked at anew once per transaction, when the store asks for the setup."""
+        if fresh or self._known is None:
+            setup = catalogue.load_setup(self._database.using)
+            if self._known is None or self._known.setup is not setup:
+                self._known = Layout(self._database, setup)
+        return self._known
+
+    # -- instance and seals --
+
+    def instance(self) -> InstanceState:
+        return self._records.instance()
+
+    def set_head(self, head: Cursor) -> None:
+        self._records.set_head(head)
+
+    def seal_tag(self, seq: int) -> bytes | None:
+        return self._records.seal_tag(seq)
+
+    # -- journal --
+
+    def drain(self, limit: int) -> list[JournalRow]:
+        return self._journal.drain(self._layout(), limit)
+
+    def drain_rows(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        return self._journal.drain_rows(self._layout(), table, pks)
+
+    def journal_size(self) -> int:
+        return self._journal.size()
+
+    # -- records --
+
+    def records_by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        return self._records.by_pk(table, pks)
+
+    def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
+        return self._records.by_uid(uids)
+
+    def records_after(self, seq: int, limit: int) -> list[Record]:
+        return self._records.after(seq, limit)
+
+    def save_records(self, records: Iterable[Record]) -> None:
+        self._records.save(records)
+
+    def rename(self, record: Record, uid: bytes) -> None:
+        self._records.rename(record, uid)
+
+    # -- rows of the user's tables --
+
+    def existing(self, table: int, pks: Collection[str]) -> set[str]:
+        return self._reader.existing(self._layout().table(table), pks)
+
+    def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
+        return self._reader.rows(self._layout().table(table), pks, fields)
+
+    def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
+        return Matcher(self._database, self._layout().table(table), fields).match(keys)
+
+    def check(self, table: int, field: int, value: Any) -> str:
+        return self._layout().table(table).checks[field](value)
+
+    def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
+        return self._writer.insert(self._layout().table(table), rows)
+
+    def update_rows(
+        self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
+    ) -> None:
+        self._writer.update(self._layout().table(table), fields, rows)
+
+    def delete_rows(self, table: int, pks: Collection[str]) -> None:
+        self._writer.delete(self._layout().table(table), pks)
+
+    # -- links --
+
+    def cursors(self, link: int) -> LinkCursors:
+        return self._links.cursors(link)
+
+    def save_cursors(self, cursors: LinkCursors) -> bool:
+        return self._links.save_cursors(cursors)
+
+    def catalogue(self, link: int) -> Catalogue:
+        return catalogue.link_catalogue(link, self._database.using)
+
+    def save_peer(self, link: int, peer: PeerInfo) -> None:
+        self._links.save_peer(link, peer)
+
+    def flows(self, link: int) -> dict[int, FlowState]:
+        return self._links.flows(link)
+
+    def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None:
+        self._links.save_flows(link, flows)
+
+    def claim(self, link: int, owner: str, until: int, *, force: bool = False) -> int | None:
+        return self._links.claim(link, owner, self.now(), until, force=force)
+
+    def renew(self, link: int, token: int, until: int, state: LinkStatus | None = None) -> bool:
+        return self._links.renew(link, token, self.now(), until, state)
+
+    def paired(self, link: int, records: Collection[int]) -> set[int]:
+        return self._links.paired(link, records)
+
+    def add_pairs(self, link: int, records: Collection[int]) -> None:
+        self._links.add_pairs(link, records)
+
+    def drop_pairs(self, link: int, records: Collection[int]) -> None:
+        self._links.drop_pairs(link, records)
+
+    # -- problems, conflicts, log --
+
+    def problems_waiting(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return self._problems.waiting(link, uids)
+
+    def problems_of(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return self._problems.of(link, uids)
+
+    def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return self._problems.due(link, now, limit)
+
+    def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
+        return self._problems.by_id(ids)
+
+    def save_problems(self, problems: Sequence[ProblemRow]) -> None:
+        self._problems.save(problems)
+
+    def drop_problems(self, ids: Collection[int]) -> None:
+        self._problems.drop(ids)
+
+    def clear_unsendable(self, link: int, keys: Collection[tuple[bytes, int]]) -> None:
+        self._problems.clear_unsendable(link, keys)
+
+    def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
+        self._memories.add_conflicts(rows)
+
+    def add_log(self, rows: Sequence[LogRow]) -> None:
+        self._memories.add_log(rows)
+
+    def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
+        self._memories.log_replaced(link, keys)
+
+    def log_sent(
+        self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]
+    ) -> None:
+        self._memories.log_sent(link, after, until, at, fates)

@@ -1,0 +1,310 @@
+"""How SQLite stores each kind of value: raw database values ↔ wire form.
+
+SQLite holds any value in any column, whatever its type says, and other programs write to the file too. So reading
+never trusts: what is not of the field's type becomes a `BadValue` in its place. To keep that cheap a whole column
+is looked at at once, and only one that holds something odd is gone through value by value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from syncapp.core.mapping import FieldType, Kind
+from syncapp.store.base import BadValue
+from syncapp.store.values import checker, json_fault
+
+Convert = Callable[[Any], Any]
+
+_NULL = type(None)
+#: Numbers of more digits than this come back changed from SQLite's 8-byte floating point.
+EXACT_DIGITS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One field's values: ``read`` raw → wire (None: the same), ``write`` wire → raw (None: the same).
+
+    ``raw`` are the Python types that ``read`` expects. ``sound`` looks at all non-null values of a column and says
+    whether they are good as they are; ``check`` says why a wire value cannot be stored.
+    """
+
+    raw: frozenset[type]
+    check: Callable[[Any], str]
+    read: Convert | None = None
+    write: Convert | None = None
+    sound: Callable[[Sequence[Any]], bool] | None = None
+
+    def read_column(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Wire values of a column of raw ones."""
+        types = set(map(type, values))
+        if types <= self.raw | {_NULL}:
+            if self.read is None:
+                present = values if _NULL not in types else [value for value in values if value is not None]
+                if self.sound is None or not present or self.sound(present):
+                    return values
+            else:
+                read = self.read
+                return [None if value is None else read(value) for value in values]
+        return [self.read_value(value) for value in values]
+
+    def read_value(self, value: Any) -> Any:
+        """The wire value of one raw value, or a `BadValue`."""
+        if value is None or isinstance(value, BadValue):
+            return value
+        if type(value) not in self.raw:
+            return BadValue(f"{_shown(value)} is stored in a field of another type")
+        wire = value if self.read is None else self.read(value)
+        if isinstance(wire, BadValue):
+            return wire
+        fault = self.check(wire)
+        return BadValue(fault) if fault else wire
+
+    def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Raw values of a column of wire ones, which have passed `check`."""
+        write = self.write
+        return values if write is None else [None if value is None else write(value) for value in values]
+
+
+def sqlite_codec(type: FieldType, zone: tzinfo | None) -> Codec:
+    """The codec of fields of ``type``. ``zone``: of the stored datetimes (None: they are the server's own)."""
+    return _MAKERS[type.kind](type, zone)
+
+
+# -- kinds that are stored as they travel -------------------------------------------------------------------
+
+
+def _text(type: FieldType, zone: tzinfo | None) -> Codec:
+    length = type.length
+
+    def sound(values: Sequence[str]) -> bool:
+        # Lone surrogates cannot come out of a database: they have no UTF-8.
+        return (length is None or max(map(len, values)) <= length) and "\0" not in "".join(values)
+
+    return Codec(frozenset({str}), checker(type), sound=sound)
+
+
+def _integer(type: FieldType, zone: tzinfo | None) -> Codec:
+    low, high = type.low, type.high
+
+    def sound(values: Sequence[int]) -> bool:
+        return (low is None or min(values) >= low) and (high is None or max(values) <= high)
+
+    return Codec(frozenset({int}), checker(type), sound=sound)
+
+
+def _float(type: FieldType, zone: tzinfo | None) -> Codec:
+    return Codec(frozenset({float, int}), checker(type), sound=lambda values: all(map(math.isfinite, values)))
+
+
+def _binary(type: FieldType, zone: tzinfo | None) -> Codec:
+    length = type.length
+    sound = None if length is None else lambda values: max(map(len, values)) <= length
+    return Codec(frozenset({bytes}), checker(type), sound=sound)
+
+
+def _key(type: FieldType, zone: tzinfo | None) -> Codec:
+    # Read as text by the statement itself; written as text, which the column's affinity turns into a number.
+    return Codec(frozenset({str}), checker(type))
+
+
+# -- kinds that differ --------------------------------------------------------------------------------------
+
+
+def _boolean(type: FieldType, zone: tzinfo | None) -> Codec:
+    def read(value: int) -> Any:
+        return bool(value) if value in (0, 1) else BadValue(f"{value} is not a truth value")
+
+    return Codec(frozenset({int}), checker(type), read, int)
+
+
+def _decimal(type: FieldType, zone: tzinfo | None) -> Codec:
+    places, digits = type.places or 0, type.digits or 0
+    unit = Decimal(1).scaleb(-places)
+    check = checker(type)
+
+    def read(value: Any) -> Any:
+        try:
+            # repr() is the shortest text that means this float, so 12.35 is not 12.3499999….
+            number = Decimal(repr(value) if value.__class__ is float else value).quantize(unit)
+        except InvalidOperation:
+            return BadValue(f"{_shown(value)} is not a decimal number")
+        if not number.is_finite():
+            return BadValue(f"{value} is not a finite number")
+        text = format(number, "f")
+        text = text if number or text[0] != "-" else text[1:]
+        fault = check(text) if len(text) > digits else ""
+        return BadValue(fault) if fault else text
+
+    def check_exact(value: Any) -> str:
+        fault = check(value)
+        if fault or value is None or len(value) <= EXACT_DIGITS:
+            return fault
+        digits = value.replace(".", "").lstrip("-0")
+        if len(digits.rstrip("0") if places else digits) > EXACT_DIGITS:
+            return f"{value}: SQLite keeps {EXACT_DIGITS} significant digits"
+        return ""
+
+    return Codec(frozenset({int, float, str}), check_exact, read)
+
+
+def _uuid(type: FieldType, zone: tzinfo | None) -> Codec:
+    plain = re.compile(r"[0-9a-f]{32}").fullmatch
+
+    def read(value: str) -> Any:
+        if plain(value):
+            return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            return BadValue(f"{_shown(value)} is not a UUID")
+
+    return Codec(frozenset({str}), checker(type), read, lambda value: value.replace("-", ""))
+
+
+def _json(type: FieldType, zone: tzinfo | None) -> Codec:
+    decode = msgspec.json.Decoder().decode
+
+    def read(value: str) -> Any:
+        try:
+            parsed = decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return BadValue(f"{_shown(value)} is not JSON")
+        fault = json_fault(parsed)
+        return BadValue(fault) if fault else parsed
+
+    null = type.null
+
+    def check(value: Any) -> str:
+        # In a column that takes no NULL, None is JSON's own null.
+        return json_fault(value)
+
+    codec = Codec(frozenset({str}), check, read, json.dumps)
+    return codec if null else _JsonNull(codec.raw, check, read, json.dumps)
+
+
+class _JsonNull(Codec):
+    """JSON in a column that takes no NULL."""
+
+    __slots__ = ()
+
+    def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
+        return [json.dumps(value) for value in values]
+
+
+# -- time ---------------------------------------------------------------------------------------------------
+
+_CLOCK = r"(\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6}))?"
+_TIME = re.compile(_CLOCK, re.ASCII)
+_DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T]" + _CLOCK + r")?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+
+
+def _date(type: FieldType, zone: tzinfo | None) -> Codec:
+    def read(value: str) -> Any:
+        # A full moment at midnight is a date too: that is how some programs write it.
+        day = value[:10]
+        if len(value) != 10 and value[10:] not in (" 00:00:00", "T00:00:00"):
+            return BadValue(f"{_shown(value)} is not a date")
+        return (
+            day
+            if day[4:8:3] == "--" and _parses(date.fromisoformat, day)
+            else BadValue(f"{day} is not a date")
+        )
+
+    return Codec(frozenset({str}), checker(type), read)
+
+
+def _time(type: FieldType, zone: tzinfo | None) -> Codec:
+    def read(value: str) -> Any:
+        match = _TIME.fullmatch(value)
+        if match is None or not _parses(time.fromisoformat, match[1]):
+            return BadValue(f"{_shown(value)} is not a time of day")
+        return _clock(match[1]) + _fraction(match[2])
+
+    return Codec(frozenset({str}), checker(type), read)
+
+
+def _datetime(type: FieldType, zone: tzinfo | None) -> Codec:
+    here = None if zone is UTC or str(zone) == "UTC" else zone
+
+    def read(value: str) -> Any:
+        match = _DATETIME.fullmatch(value)
+        if match is None:
+            return BadValue(f"{_shown(value)} is not a date and time")
+        day, clock, fraction, offset = match.groups()
+        text = f"{day}T{_clock(clock or '00:00')}"
+        if offset not in (None, "Z", "+00:00") or here is not None:
+            return _shifted(text, fraction, offset, here)
+        if not _parses(datetime.fromisoformat, text):
+            return BadValue(f"{value} is not a date and time")
+        return f"{text}{_fraction(fraction)}Z"
+
+    def write(value: str) -> str:
+        if here is None:
+            return f"{value[:10]} {value[11:-1]}"
+        return str(datetime.fromisoformat(value).astimezone(here).replace(tzinfo=None))
+
+    return Codec(frozenset({str}), checker(type), read, write)
+
+
+def _shifted(text: str, fraction: str | None, offset: str | None, zone: tzinfo | None) -> Any:
+    """A moment with an offset of its own, or in the database's zone, in UTC."""
+    try:
+        moment = datetime.fromisoformat(f"{text}{_fraction(fraction)}{offset or ''}")
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return BadValue(f"{text} is not a date and time")
+
+
+def _clock(text: str) -> str:
+    return text if len(text) == 8 else f"{text}:00"
+
+
+def _fraction(digits: str | None) -> str:
+    padded = (digits or "").ljust(6, "0")
+    return "" if padded == "000000" else f".{padded}"
+
+
+def _parses(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+_MAKERS: dict[Kind, Callable[[FieldType, tzinfo | None], Codec]] = {
+    Kind.TEXT: _text,
+    Kind.FILE: _text,
+    Kind.INTEGER: _integer,
+    Kind.DURATION: _integer,
+    Kind.BOOLEAN: _boolean,
+    Kind.STATUS: _boolean,
+    Kind.DECIMAL: _decimal,
+    Kind.FLOAT: _float,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.DATETIME: _datetime,
+    Kind.UUID: _uuid,
+    Kind.JSON: _json,
+    Kind.BINARY: _binary,
+    Kind.RELATION: _key,
+    Kind.USER: _key,
+    Kind.KEY: _key,
+    Kind.RELATIONS: _key,
+}

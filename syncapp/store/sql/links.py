@@ -1,0 +1,191 @@
+# ruff: noqa: S608 - statements are made of constants, values are parameters
+"""Links: cursors, leases, what is known of the peer, flow states, pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from syncapp.core.changes import Cursor, Totals
+from syncapp.core.mapping import Direction
+from syncapp.store.base import FlowState, LinkCursors, LinkStatus, PeerInfo
+from syncapp.store.sql.database import Database
+
+_TOTALS = ("received", "applied", "superseded", "duplicate", "parked")
+_PEER_TOTALS = ("sent", "peer_applied", "peer_superseded", "peer_duplicate", "peer_parked")
+_CURSORS = (
+    "acked_seq",
+    "acked_tag",
+    "applied_seq",
+    "applied_tag",
+    "scanned_seq",
+    "peer_head",
+    "last_exchange",
+    "lag",
+    "peer_instance",
+    *_TOTALS,
+    *_PEER_TOTALS,
+)
+_PEER = (
+    "peer_instance",
+    "peer_epoch",
+    "peer_title",
+    "peer_software",
+    "peer_url",
+    "peer_catalogue",
+    "suspended",
+    "clock_offset",
+    "peer_head",
+)
+#: Columns with nothing in them yet: the database has no defaults of its own for Django's.
+_EMPTY: dict[str, Any] = {
+    **dict.fromkeys((*_CURSORS, "state_since", "attempt", "next_attempt"), 0),
+    **dict.fromkeys(
+        ("peer_epoch", "clock_offset", "lease_token", "lease_until", "failures", "locked_until"), 0
+    ),
+    **dict.fromkeys(("acked_tag", "applied_tag", "peer_catalogue"), b""),
+    **dict.fromkeys(("reason_code", "peer_title", "peer_software", "peer_url", "lease_owner"), ""),
+    "state": "never",
+    "reason_params": "{}",
+    "suspended": "[]",
+    "peer_instance": None,
+}
+
+
+def _settings(columns: Collection[str]) -> str:
+    return ", ".join(f'"{column}" = %s' for column in columns)
+
+
+def _list(columns: Collection[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+_STATE = '"syncapp_linkstate"'
+_NEW = (
+    f'INSERT INTO {_STATE} ("link_id", {_list(_EMPTY)}) VALUES (%s{", %s" * len(_EMPTY)}) '
+    'ON CONFLICT ("link_id") DO NOTHING'
+)
+_READ = f'SELECT {_list(_CURSORS)}, "lease_token" FROM {_STATE} WHERE "link_id" = %s'
+_SAVE = f'UPDATE {_STATE} SET {_settings(_CURSORS)} WHERE "link_id" = %s AND "lease_token" = %s'
+_SAVE_PEER = f'UPDATE {_STATE} SET {_settings(_PEER)} WHERE "link_id" = %s'
+_CLAIM = (
+    f'UPDATE {_STATE} SET "lease_owner" = %s, "lease_token" = "lease_token" + 1, "lease_until" = %s '
+    'WHERE "link_id" = %s AND (%s OR "lease_owner" IN (%s, \'\') OR "lease_until" < %s)'
+)
+_TOKEN = f'SELECT "lease_token" FROM {_STATE} WHERE "link_id" = %s'
+_RENEW = f'UPDATE {_STATE} SET "lease_until" = %s WHERE "link_id" = %s AND "lease_token" = %s'
+_STATUS = (
+    f'UPDATE {_STATE} SET "state_since" = CASE WHEN "state" = %s THEN "state_since" ELSE %s END, '
+    '"state" = %s, "reason_code" = %s, "reason_params" = %s, "attempt" = %s, "next_attempt" = %s WHERE "link_id" = %s'
+)
+_FLOWS = (
+    'SELECT "field_id", "flowing", "resume_seq" FROM "syncapp_mapping" '
+    f'WHERE "link_id" = %s AND "direction" <> \'{Direction.OFF}\''
+)
+_SAVE_FLOW = (
+    'UPDATE "syncapp_mapping" SET "flowing" = %s, "resume_seq" = %s WHERE "link_id" = %s AND "field_id" = %s'
+)
+_PAIRED = 'SELECT "record_id" FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
+_PAIR = 'INSERT INTO "syncapp_pair" ("link_id", "record_id") VALUES (%s, %s) ON CONFLICT DO NOTHING'
+_UNPAIR = 'DELETE FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
+
+
+class LinkTables:
+    """The tables of links, as the store writes them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- cursors --
+
+    def cursors(self, link: int) -> LinkCursors:
+        rows = self._database.query(_READ, [link])
+        if not rows:
+            self._create(link)
+            rows = self._database.query(_READ, [link])
+        row = dict(zip((*_CURSORS, "lease_token"), rows[0], strict=True))
+        return LinkCursors(
+            link=link,
+            acked=Cursor(row["acked_seq"], bytes(row["acked_tag"])),
+            applied=Cursor(row["applied_seq"], bytes(row["applied_tag"])),
+            scanned=row["scanned_seq"],
+            totals=Totals(*(row[name] for name in _TOTALS)),
+            peer_totals=Totals(*(row[name] for name in _PEER_TOTALS)),
+            peer_instance=bytes(row["peer_instance"] or b""),
+            lease_token=row["lease_token"],
+            peer_head=row["peer_head"],
+            last_exchange=row["last_exchange"],
+            lag=row["lag"],
+        )
+
+    def save_cursors(self, cursors: LinkCursors) -> bool:
+        values = (
+            *(cursors.acked.seq, cursors.acked.tag, cursors.applied.seq, cursors.applied.tag),
+            *(cursors.scanned, cursors.peer_head, cursors.last_exchange, cursors.lag),
+            cursors.peer_instance or None,
+            *msgspec.structs.astuple(cursors.totals),
+            *msgspec.structs.astuple(cursors.peer_totals),
+        )
+        return self._database.run(_SAVE, [*values, cursors.link, cursors.lease_token]) == 1
+
+    def _create(self, link: int) -> None:
+        self._database.run(_NEW, [link, *_EMPTY.values()])
+
+    # -- the peer --
+
+    def save_peer(self, link: int, peer: PeerInfo) -> None:
+        self._create(link)
+        suspended = [[item.field, item.code, item.params] for item in peer.suspended]
+        values = (
+            *(peer.instance, peer.epoch, peer.title, peer.software, peer.url),
+            *(msgspec.msgpack.encode(peer.catalogue), json.dumps(suspended), peer.clock_offset, peer.head),
+        )
+        self._database.run(_SAVE_PEER, [*values, link])
+
+    def flows(self, link: int) -> dict[int, FlowState]:
+        rows = self._database.query(_FLOWS, [link])
+        return {field: FlowState(bool(flowing), resume) for field, flowing, resume in rows}
+
+    def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None:
+        rows = [(state.flowing, state.resume, link, field) for field, state in flows.items()]
+        self._database.many(_SAVE_FLOW, rows)
+
+    # -- the lease --
+
+    def claim(self, link: int, owner: str, now: int, until: int, *, force: bool) -> int | None:
+        """The new token if the lease is free, ours, expired by ``now``, or taken by ``force``."""
+        self._create(link)
+        if self._database.run(_CLAIM, [owner, until, link, force, owner, now]) == 0:
+            return None
+        return int(self._database.query(_TOKEN, [link])[0][0])
+
+    def renew(self, link: int, token: int, now: int, until: int, status: LinkStatus | None) -> bool:
+        if self._database.run(_RENEW, [until, link, token]) == 0:
+            return False
+        if status is not None:
+            params = json.dumps(status.params, default=str)
+            values = [
+                status.state,
+                now,
+                status.state,
+                status.code,
+                params,
+                status.attempt,
+                status.next_attempt,
+            ]
+            self._database.run(_STATUS, [*values, link])
+        return True
+
+    # -- pairs --
+
+    def paired(self, link: int, records: Collection[int]) -> set[int]:
+        return {row[0] for row in self._database.query_in(_PAIRED, records, [link])}
+
+    def add_pairs(self, link: int, records: Collection[int]) -> None:
+        self._database.many(_PAIR, [(link, record) for record in records])
+
+    def drop_pairs(self, link: int, records: Collection[int]) -> None:
+        self._database.run_in(_UNPAIR, records, [link])

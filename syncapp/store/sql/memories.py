@@ -1,0 +1,165 @@
+# ruff: noqa: S608 - statements are made of constants, values are parameters
+"""What is remembered for people: problems, conflicts, the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from syncapp.store.base import UNKNOWN, BadValue, ConflictRow, LogRow, ProblemRow
+from syncapp.store.sql.database import Database, Row
+
+_PROBLEM = (
+    '"link_id", "way", "table_no", "uid", "pk_text", "field_no", "code", "params", "waits_for", "payload", '
+    '"created_at", "tries", "next_try"'
+)
+_READ = f'SELECT "id", {_PROBLEM} FROM "syncapp_problem" WHERE '
+_INCOMING = f'{_READ} "link_id" = %s AND "way" = \'in\' AND '
+_WAITING = f'{_INCOMING} "waits_for" IN {{}}'
+_OF = f'{_INCOMING} "uid" IN {{}}'
+_DUE = f'{_INCOMING} "next_try" <= %s ORDER BY "next_try", "id" LIMIT %s'
+_BY_ID = f'{_READ} "id" IN {{}}'
+_SAVE = (
+    f'INSERT INTO "syncapp_problem" ({_PROBLEM}) VALUES ({", ".join(["%s"] * 13)}) '
+    'ON CONFLICT ("link_id", "way", "uid", "field_no") DO UPDATE SET '
+    + ", ".join(
+        f'"{column}" = excluded."{column}"'
+        for column in (
+            *(
+                "table_no",
+                "pk_text",
+                "code",
+                "params",
+                "waits_for",
+                "payload",
+                "created_at",
+                "tries",
+                "next_try",
+            ),
+        )
+    )
+)
+_DROP = 'DELETE FROM "syncapp_problem" WHERE "id" IN {}'
+_OUTGOING = 'SELECT "id", "uid", "field_no" FROM "syncapp_problem" WHERE "link_id" = %s AND "way" = \'out\''
+
+_CONFLICT = (
+    'INSERT INTO "syncapp_conflict" ("link_id", "table_no", "uid", "pk_text", "field_no", "won", "lost", "won_time", '
+    '"won_origin", "lost_time", "lost_origin", "created_at", "resolved") '
+    f"VALUES ({', '.join(['%s'] * 12)}, '')"
+)
+
+_LOG = (
+    'INSERT INTO "syncapp_logentry" ("link_id", "at", "way", "table_no", "pk_text", "uid", "field_no", "before", '
+    f'"after", "result", "detail", "seq") VALUES ({", ".join(["%s"] * 12)})'
+)
+_QUEUE = (
+    'SELECT "id", "uid", "field_no" FROM "syncapp_logentry" '
+    'WHERE "link_id" = %s AND "way" = \'out\' AND "result" = \'queued\''
+)
+_SENT = f'{_QUEUE} AND "seq" > %s AND "seq" <= %s'
+_REPLACED = 'UPDATE "syncapp_logentry" SET "result" = \'replaced\' WHERE "id" IN {}'
+_RESULT = 'UPDATE "syncapp_logentry" SET "result" = %s, "at" = %s WHERE "id" IN {}'
+
+
+class Problems:
+    """Parked changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return [_problem(row) for row in sorted(self._database.query_in(_WAITING, uids, [link]))]
+
+    def of(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
+        return [_problem(row) for row in sorted(self._database.query_in(_OF, uids, [link]))]
+
+    def due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return [_problem(row) for row in self._database.query(_DUE, [link, now, limit])]
+
+    def by_id(self, ids: Collection[int]) -> list[ProblemRow]:
+        return [_problem(row) for row in sorted(self._database.query_in(_BY_ID, ids))]
+
+    def save(self, problems: Sequence[ProblemRow]) -> None:
+        self._database.many(_SAVE, map(_values, problems))
+
+    def drop(self, ids: Collection[int]) -> None:
+        self._database.run_in(_DROP, ids)
+
+    def clear_unsendable(self, link: int, keys: Collection[tuple[bytes, int]]) -> None:
+        standing = self._database.query(_OUTGOING, [link])
+        if standing:
+            wanted = set(keys)
+            self.drop([id for id, uid, field in standing if (bytes(uid), field) in wanted])
+
+
+def _problem(row: Row) -> ProblemRow:
+    id, link, way, table, uid, pk, field, code, params, waits_for, payload, created_at, tries, next_try = row
+    return ProblemRow(
+        *(id, link, way, table, bytes(uid), pk, field, code, json.loads(params)),
+        *(None if waits_for is None else bytes(waits_for), bytes(payload), created_at, tries, next_try),
+    )
+
+
+def _values(problem: ProblemRow) -> tuple[Any, ...]:
+    p = problem
+    params = json.dumps(p.params, default=str)
+    return (
+        *(p.link, p.way, p.table, p.uid, p.pk, p.field, p.code, params),
+        *(p.waits_for, p.payload, p.created_at, p.tries, p.next_try),
+    )
+
+
+class Memories:
+    """Conflicts and the log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
+        pack = msgspec.msgpack.encode
+        self._database.many(
+            _CONFLICT,
+            (
+                (
+                    *(row.link, row.table, row.uid, row.pk, row.field, pack(row.won), pack(row.lost)),
+                    *(row.won_time, row.won_origin, row.lost_time, row.lost_origin, row.created_at),
+                )
+                for row in rows
+            ),
+        )
+
+    def add_log(self, rows: Sequence[LogRow]) -> None:
+        self._database.many(
+            _LOG,
+            (
+                (
+                    *(row.link, row.at, row.way, row.table, row.pk, row.uid, row.field),
+                    *(_shown(row.before), _shown(row.after), row.result, row.detail, row.seq),
+                )
+                for row in rows
+            ),
+        )
+
+    def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
+        wanted = set(keys)
+        queued = self._database.query(_QUEUE, [link]) if wanted else []
+        self._database.run_in(_REPLACED, [id for id, uid, field in queued if (bytes(uid), field) in wanted])
+
+    def log_sent(
+        self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]
+    ) -> None:
+        results: dict[str, list[int]] = {}
+        for id, uid, field in self._database.query(_SENT, [link, after, until]):
+            results.setdefault(fates.get((bytes(uid), field), "sent"), []).append(id)
+        for result, ids in results.items():
+            self._database.run_in(_RESULT, ids, [result, at])
+
+
+def _shown(value: Any) -> str | None:
+    """A value as the log keeps it: JSON; None where it is not known."""
+    if value is UNKNOWN or isinstance(value, BadValue):
+        return None
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,298 @@
+"""The store: what the engine asks of this program's database. Each call is one transaction, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from syncapp import errors
+from syncapp.core.changes import Batch, Cursor, Entry, Fate, Totals
+from syncapp.core.effects import Acked
+from syncapp.core.mapping import Agreement, Catalogue, agree
+from syncapp.core.messages import Hello
+from syncapp.core.policy import BATCH_BYTES
+from syncapp.store.apply import Applier, Source, reopen
+from syncapp.store.base import Backend, FlowState, LinkStatus, PeerInfo, Setup
+from syncapp.store.feed import FeedReader, Peer, ReadResult
+from syncapp.store.parked import translate
+from syncapp.store.sealing import Numbering, seal
+
+SEAL_ROWS = 5000
+
+
+class Applied(NamedTuple):
+    """The acknowledgement of a batch; see `messages.Ack`."""
+
+    have: Cursor
+    totals: Totals
+    fates: list[Fate]
+    want: list[bytes]
+    gap: bool
+
+
+class Agreed(NamedTuple):
+    """What two programs agreed on in the handshake, and where our feed goes on."""
+
+    agreement: Agreement
+    position: Cursor
+
+
+class Greeting(NamedTuple):
+    """This program's part of a hello."""
+
+    instance: bytes
+    epoch: int
+    head: Cursor
+    have: Cursor
+    catalogue: Catalogue
+
+
+class Store:
+    """Decides with `core`, speaks to a `Backend`. One per thread, like its backend."""
+
+    def __init__(self, backend: Backend, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        self.backend = backend
+        #: The database's alias among Django's, for what is not the backend's business.
+        self.using: str = getattr(backend, "using", "default")
+        self._random = random_bytes
+
+    # -- our feed -------------------------------------------------------------------------------------------
+
+    def seal(self, rows: int = SEAL_ROWS) -> bool:
+        """Seal up to ``rows`` journal rows; returns whether there may be more."""
+        with self.backend.transaction():
+            return self._seal(self.backend.setup(), self._numbering(), rows)
+
+    def _numbering(self) -> Numbering:
+        return Numbering(self.backend, self._random)
+
+    def _seal(self, setup: Setup, numbering: Numbering, rows: int, *, close: bool = True) -> bool:
+        drained = self.backend.drain(rows)
+        seal(self.backend, setup, drained, numbering)
+        if close:
+            numbering.close()
+        return len(drained) == rows
+
+    def read(
+        self,
+        link: int,
+        after: Cursor,
+        agreement: Agreement,
+        instance: bytes,
+        records: int,
+        size: int = BATCH_BYTES,
+    ) -> ReadResult:
+        """Seal, then read the feed after ``after`` for the peer ``instance`` of ``link``."""
+        with self.backend.transaction():
+            setup = self.backend.setup()
+            numbering = self._numbering()
+            leftover = self._seal(setup, numbering, SEAL_ROWS, close=False)
+            reader = FeedReader(self.backend, setup, Peer(link, agreement, instance), numbering)
+            result = reader.read(after, records, size, leftover=leftover)
+            return result._replace(more=result.more or leftover)
+
+    def acked(self, link: int, ack: Acked, token: int) -> None:
+        """Remember what the peer acknowledged.
+
+        Raises:
+            LeaseLost: another process drives the link now; nothing was written.
+        """
+        with self.backend.transaction():
+            cursors = self.backend.cursors(link)
+            cursors.last_exchange = self.backend.now()
+            if ack.have.seq > cursors.acked.seq:
+                cursors.acked = ack.have
+                cursors.scanned = max(cursors.scanned, ack.have.seq)
+            if ack.totals is not None and ack.totals.received:
+                cursors.peer_totals = ack.totals
+            self._check_lease(link, self.backend.save_cursors(cursors), cursors.lease_token == token)
+            if ack.confirmed:
+                confirmed = set(ack.confirmed) - set(ack.want)
+                records = self.backend.records_by_uid(confirmed)
+                self.backend.add_pairs(link, {record.id for record in records.values()})
+            if ack.want:
+                self._send_whole(link, ack.want)
+            self._log_sent(link, ack, cursors.last_exchange)
+
+    def _log_sent(self, link: int, ack: Acked, now: int) -> None:
+        if ack.have.seq > ack.start.seq and self.backend.setup().links[link].log:
+            fates = {(fate.uid, fate.field): fate.result for fate in ack.fates}
+            self.backend.log_sent(link, ack.start.seq, ack.have.seq, now, fates)
+
+    def _send_whole(self, link: int, uids: list[bytes]) -> None:
+        """The peer does not know these records: put them into the feed again, to go whole."""
+        numbering = self._numbering()
+        records = [record for record in self.backend.records_by_uid(set(uids)).values() if record.alive]
+        for record in records:
+            record.seq = numbering.next()
+            record.entries = {f: Entry(e.version, record.seq, 0) for f, e in record.entries.items()}
+        self.backend.save_records(records)
+        self.backend.drop_pairs(link, {record.id for record in records})
+        numbering.close()
+
+    # -- the peer's feed ------------------------------------------------------------------------------------
+
+    def apply(self, link: int, batch: Batch, agreement: Agreement, token: int) -> Applied:
+        """Apply a batch of the peer, durably.
+
+        Raises:
+            LeaseLost: another process drives the link now; nothing was written.
+            Malformed: the batch contradicts itself.
+        """
+        with self.backend.transaction():
+            cursors = self.backend.cursors(link)
+            self._check_lease(link, True, cursors.lease_token == token)
+            if batch.start.seq > cursors.applied.seq:
+                return Applied(cursors.applied, cursors.totals, [], [], gap=True)
+            if batch.start.seq == cursors.applied.seq and batch.start.tag != cursors.applied.tag and batch.start.seq:
+                raise errors.RestoredThere()
+            try:
+                changes, refused = translate(batch, agreement.by_peer)
+            except (ValueError, IndexError, TypeError) as error:
+                raise errors.Malformed(detail=str(error)) from error
+            setup = self.backend.setup()
+            numbering = self._numbering()
+            result = Applier(self.backend, setup, Source(link, agreement), numbering).run(changes)
+            numbering.close()
+            fates = result.fates + [Fate(uid, field, "refused", "not_shared") for uid, field in refused]
+            result.totals.received += len(refused)
+            result.totals.superseded += len(refused)
+            _sum(cursors.totals, result.totals)
+            if batch.end.seq > cursors.applied.seq:
+                cursors.applied = batch.end
+            cursors.peer_head = max(cursors.peer_head, batch.end.seq)
+            cursors.last_exchange = self.backend.now()
+            if result.lag:
+                cursors.lag = result.lag
+            self._check_lease(link, self.backend.save_cursors(cursors), True)
+            return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False)
+
+    def _check_lease(self, link: int, saved: bool, ours: bool) -> None:
+        if not (saved and ours):
+            raise errors.LeaseLost(link=self.backend.setup().links[link].name)
+
+    def retry(self, link: int, agreement: Agreement, token: int, ids: list[int] | None = None) -> int:
+        """Try parked changes again: those due by now, or ``ids``; returns how many were tried."""
+        with self.backend.transaction():
+            cursors = self.backend.cursors(link)
+            self._check_lease(link, True, cursors.lease_token == token)
+            now = self.backend.now()
+            rows = self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
+            rows = [row for row in rows if row.way == "in"]
+            if rows:
+                numbering = self._numbering()
+                setup = self.backend.setup()
+                Applier(self.backend, setup, Source(link, agreement), numbering).run([reopen(r) for r in rows])
+                numbering.close()
+            return len(rows)
+
+    # -- the peer -------------------------------------------------------------------------------------------
+
+    def greeting(self, link: int) -> Greeting:
+        """Our part of the hello on this link."""
+        with self.backend.transaction():
+            self._seal(self.backend.setup(), self._numbering(), SEAL_ROWS)
+            state = self.backend.instance()
+            have = self.backend.cursors(link).applied
+            catalogue = self.backend.catalogue(link)
+        epoch = int.from_bytes(state.origin[16:], "big")
+        return Greeting(state.origin[:16], epoch, state.head, have, catalogue)
+
+    def meet(self, link: int, hello: Hello, clock_offset: int, token: int) -> Agreed:
+        """Check who the peer is and agree on what flows; remembers both.
+
+        Raises:
+            SameInstance, OtherInstance, Restored: who it is forbids the exchange; nothing was written.
+            LeaseLost: another process drives the link now.
+        """
+        with self.backend.transaction():
+            state = self.backend.instance()
+            cursors = self.backend.cursors(link)
+            self._check_lease(link, True, cursors.lease_token == token)
+            self._check_identity(hello, state.origin[:16], cursors.peer_instance)
+            self._check_feeds(hello, state.head, cursors.acked, cursors.applied)
+            agreement = agree(self.backend.catalogue(link), hello.catalogue)
+            peer = PeerInfo(
+                instance=hello.instance,
+                epoch=hello.epoch,
+                title=hello.title[:200],
+                software=hello.software[:100],
+                url=hello.url[:500],
+                catalogue=hello.catalogue,
+                suspended=tuple(agreement.suspended),
+                clock_offset=clock_offset,
+                head=hello.head.seq,
+            )
+            self.backend.save_peer(link, peer)
+            position = hello.have if hello.have.seq else cursors.acked
+            self._resume(link, agreement, position)
+            return Agreed(agreement, position)
+
+    def _check_identity(self, hello: Hello, ours: bytes, known: bytes) -> None:
+        if hello.instance == ours:
+            raise errors.SameInstance()
+        if known and known != hello.instance:
+            raise errors.OtherInstance(known=known.hex()[:8], found=f"{hello.title} ({hello.instance.hex()[:8]})")
+
+    def _check_feeds(self, hello: Hello, head: Cursor, acked: Cursor, applied: Cursor) -> None:
+        """Cursors that do not fit the feeds mean that a database went back in time."""
+        if applied.seq > hello.head.seq:
+            raise errors.RestoredThere()
+        have = hello.have
+        if not have.seq:
+            return
+        tag = self.backend.seal_tag(have.seq) if have.seq <= head.seq else None
+        forgotten = tag is None and have.seq <= acked.seq and have.seq <= head.seq
+        if tag != have.tag and not forgotten:
+            raise errors.RestoredHere()
+
+    def _resume(self, link: int, agreement: Agreement, position: Cursor) -> None:
+        """Fields that flow again after a suspension: what was sealed since goes again."""
+        sent = {field for flow in agreement.tables.values() for field in flow.out}
+        changed: dict[int, FlowState] = {}
+        again: dict[int, int] = {}
+        for field, state in self.backend.flows(link).items():
+            if field in sent and not state.flowing:
+                changed[field] = FlowState(True, None)
+                if state.resume is not None and state.resume < position.seq:
+                    again[field] = state.resume
+            elif field not in sent and state.flowing:
+                changed[field] = FlowState(False, position.seq)
+        if changed:
+            self.backend.save_flows(link, changed)
+        if again:
+            self._requeue(link, again)
+
+    def _requeue(self, link: int, fields: dict[int, int]) -> None:
+        numbering = self._numbering()
+        last, seq = numbering.head.seq, min(fields.values())
+        while records := [r for r in self.backend.records_after(seq, 1000) if r.seq <= last]:
+            seq = records[-1].seq
+            for record in records:
+                hits = [f for f, since in fields.items() if f in record.entries and record.entries[f].seq > since]
+                if hits:
+                    record.seq = numbering.next()
+                    for field in hits:
+                        record.entries[field] = record.entries[field]._replace(seq=record.seq)
+            self.backend.save_records(records)
+        numbering.close()
+
+    # -- leases ---------------------------------------------------------------------------------------------
+
+    def claim(self, link: int, owner: str, ttl: int, *, force: bool = False) -> int | None:
+        """Take the lease of ``link`` for ``ttl`` µs: a token, or None while another process holds it."""
+        with self.backend.transaction():
+            return self.backend.claim(link, owner, self.backend.now() + ttl, force=force)
+
+    def renew(self, link: int, token: int, ttl: int, status: LinkStatus | None = None) -> bool:
+        """Prolong the lease and note the link's status; False if it was lost."""
+        with self.backend.transaction():
+            return self.backend.renew(link, token, self.backend.now() + ttl, status)
+
+
+def _sum(into: Totals, more: Totals) -> None:
+    for name in msgspec.structs.fields(Totals):
+        setattr(into, name.name, getattr(into, name.name) + getattr(more, name.name))

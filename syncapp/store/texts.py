@@ -1,0 +1,119 @@
+"""Words and sentences for people that no exception carries: states, suspended fields, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext, ngettext
+
+from syncapp.core import mapping
+from syncapp.errors import N_, render
+
+#: state → its word.
+STATES: dict[str, str] = {
+    "connected": N_("Connected"),
+    "connecting": N_("Reconnecting"),
+    "offline": N_("Offline"),
+    "paused": N_("Paused"),
+    "refused": N_("Refused"),
+    "attention": N_("Action required"),
+    "never": N_("Waiting for first contact"),
+}
+
+#: state → what it means when the engine gave no reason of its own.
+PLAIN_REASONS: dict[str, str] = {
+    "connecting": N_("The connection is being set up."),
+    "offline": N_("The other program does not answer. Changes are kept and sent when it returns."),
+    "paused": N_("Paused here. Changes are kept and sent when the link is resumed."),
+    "refused": N_(
+        "One of the two programs refused the connection. Compare the settings of the link on both sides."
+    ),
+    "attention": N_("The link needs a decision before it can go on."),
+}
+NEVER_ACTIVE = N_("The other program has not been reached yet.")
+NEVER_PASSIVE = N_(
+    "The other program has not called yet. Create an active link there with this program's address and "
+    "the same password."
+)
+NOT_RUNNING = N_("The sync process of this program is not running. Start it: manage.py runsync (or serve).")
+CUT_OFF = N_(
+    "This program was stopped or restarted while the other one was connected. The other program calls "
+    "again by itself."
+)
+CLOCKS_DIFFER = N_("Clocks differ by {offset}. Set the clock of both machines.")
+
+#: code of `core.mapping` → why a mapped field does not flow.
+SUSPENDED: dict[str, str] = {
+    mapping.SUSPENDED_NOT_MAPPED: N_(
+        'The field "{field}" is not mapped in the other program. Map it there too.'
+    ),
+    mapping.SUSPENDED_NO_FIELD: N_(
+        'The field "{peer}" does not exist in the other program. Choose the peer\'s field for "{field}" anew.'
+    ),
+    mapping.SUSPENDED_DIRECTIONS: N_(
+        'The directions of "{field}" do not meet: neither program sends what the other one takes. '
+        "Change the direction on one side."
+    ),
+    mapping.SUSPENDED_TYPES: N_('Types of "{field}" differ: {here} ↔ {there}. Choose another field.'),
+    mapping.SUSPENDED_LOSSY: N_(
+        'Values of "{field}" would lose something on the way ({here} here, {there} there). Allow the loss in '
+        "the mapping, or choose another field."
+    ),
+    mapping.SUSPENDED_OTHER_PAIR: N_(
+        'The two programs pair "{field}" differently. Choose the same pair of fields on both sides.'
+    ),
+    mapping.SUSPENDED_TWO_TABLES: N_(
+        'The table "{table}" is already exchanged with another table of the other program; "{field}" would '
+        "join a second one."
+    ),
+}
+SUSPENDED_UNKNOWN = N_('The field "{field}" does not flow ({code}).')
+
+
+def state_word(state: str) -> str:
+    """The word for ``state`` in the active language."""
+    return gettext(STATES.get(state, state))
+
+
+def suspended_sentence(code: str, params: Mapping[str, Any]) -> str:
+    """Why a mapped field does not flow, in the active language."""
+    template = SUSPENDED.get(code, SUSPENDED_UNKNOWN)
+    return render(gettext(template), {"code": code, **params})
+
+
+def duration(microseconds: int) -> str:
+    """A length of time in its one or two largest units: ``2 min 5 s``."""
+    seconds = round(abs(microseconds) / 1_000_000)
+    if seconds < 60:
+        return gettext("{n} s").format(n=seconds)
+    if seconds < 3600:
+        minutes, rest = divmod(seconds, 60)
+        return gettext("{n} min").format(n=minutes) + (" " + gettext("{n} s").format(n=rest) if rest else "")
+    if seconds < 86_400:
+        hours, rest = divmod(seconds // 60, 60)
+        return gettext("{n} h").format(n=hours) + (" " + gettext("{n} min").format(n=rest) if rest else "")
+    days = seconds // 86_400
+    return ngettext("{n} day", "{n} days", days).format(n=days)
+
+
+def inert(text: str, limit: int = 0) -> str:
+    """``text`` made harmless for terminals and pages: no control or direction characters, one line.
+
+    Line ends and tabs become visible signs; with ``limit`` a longer text is cut and ends in “…”.
+    """
+    shown = "".join(_harmless(character) for character in text)
+    return shown[: limit - 1] + "…" if limit and len(shown) > limit else shown
+
+
+#: Characters that turn the direction of the text around them, or hide within it.
+_UNSEEN = frozenset(
+    "\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
+_VISIBLE = {"\n": "⏎", "\t": "⇥"}
+
+
+def _harmless(character: str) -> str:
+    if character.isprintable() and character not in _UNSEEN:
+        return character
+    return _VISIBLE.get(character, " " if character.isspace() else "")

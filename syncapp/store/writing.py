@@ -1,0 +1,249 @@
+"""Writing what the merge decided, set-based: a handful of statements for a batch, records singly only on refusal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from syncapp.core.changes import Record
+from syncapp.core.clock import Version
+from syncapp.core.mapping import Kind
+from syncapp.core.merge import Merged, Outcome
+from syncapp.store.base import Backend, RowRefused, Setup
+from syncapp.store.parked import Cell, Incoming
+from syncapp.store.resolve import Local, Resolver
+
+Held = tuple[str, dict[str, Any], bytes | None]
+
+
+class Failure(NamedTuple):
+    """Why a whole record could not be written."""
+
+    code: str
+    params: dict[str, Any]
+    waits_for: bytes | None = None
+
+
+class Verdict:
+    """What was decided for one field; ``held`` says why it cannot be written yet."""
+
+    __slots__ = ("cell", "held", "merged", "value")
+
+    def __init__(self, cell: Cell, merged: Merged, value: Any, held: Held | None = None) -> None:
+        self.cell = cell
+        self.merged = merged
+        self.value = value
+        self.held = held
+
+
+class Write:
+    """One record to create or update, with a verdict per field; ``failed`` after a refusal."""
+
+    __slots__ = ("change", "create", "failed", "late", "ours", "record", "verdicts", "versions")
+
+    def __init__(
+        self, change: Incoming, record: Record, *, create: bool, ours: dict[int, Any] | None = None
+    ) -> None:
+        self.change = change
+        self.record = record
+        self.create = create
+        self.ours = ours or {}
+        self.verdicts: dict[int, Verdict] = {}
+        self.versions: dict[int, Version] = {}
+        self.failed: Failure | None = None
+        self.late: dict[int, Any] = {}
+
+    def decide(self, field: int, cell: Cell, merged: Merged, local: Local) -> None:
+        """Note the verdict on one field; what refers to a missing record is held."""
+        entry = self.record.entries.get(field)
+        if entry is not None:
+            self.versions[field] = entry.version
+        verdict = Verdict(cell, merged, local.value if local.ready else cell.value)
+        if not local.ready and merged.outcome.writes:
+            verdict.held = ("missing_target", {}, local.missing)
+        self.verdicts[field] = verdict
+
+
+class Writer:
+    """Writes the decided records of one wave."""
+
+    def __init__(self, backend: Backend, setup: Setup, resolver: Resolver) -> None:
+        self._backend = backend
+        self._setup = setup
+        self._resolver = resolver
+
+    def write(self, writes: list[Write]) -> None:
+        """Create and update; sets ``failed``, ``held`` and the keys of new records."""
+        for write in writes:
+            if write.create:
+                self._plan_creation(write)
+        self._create([write for write in writes if write.create and write.failed is None])
+        self._update([write for write in writes if not write.create])
+
+    # -- creating -------------------------------------------------------------------------------------------
+
+    def _plan_creation(self, write: Write) -> None:
+        for field, cell in write.change.cells.items():
+            outcome = Merged(Outcome.APPLY, cell.version)
+            write.verdicts[field] = Verdict(cell, outcome, cell.value)
+
+    def _create(self, writes: list[Write]) -> None:
+        """Create level by level: what is referred to first; a cycle is broken at its optional relations."""
+        pending = {write.change.uid: write for write in writes}
+        while pending:
+            ready = [w for w in pending.values() if not (self._missing(w, required=False) & pending.keys())]
+            if not ready:
+                ready = [w for w in pending.values() if not (self._missing(w, required=True) & pending.keys())]
+            if not ready:
+                ready = list(pending.values())
+            for write in ready:
+                del pending[write.change.uid]
+            self._create_level(ready)
+        self._fill_late(writes)
+
+    def _missing(self, write: Write, *, required: bool) -> set[bytes]:
+        """uids that the record's relations (or only its required ones) need and that are not here."""
+        fields = self._setup.tables[write.change.table].fields
+        found: set[bytes] = set()
+        for field, verdict in write.verdicts.items():
+            info = fields[field]
+            if not info.target or (required and (info.type.null or info.type.kind is Kind.RELATIONS)):
+                continue
+            local = self._resolver.local(info, verdict.cell.value)
+            if local.missing is not None:
+                found.add(local.missing)
+        return found
+
+    def _create_level(self, writes: list[Write]) -> None:
+        groups: dict[tuple[int, tuple[int, ...]], list[tuple[Write, dict[int, Any]]]] = defaultdict(list)
+        for write in writes:
+            values = self._values_of(write)
+            if write.failed is None:
+                groups[write.change.table, tuple(sorted(values))].append((write, values))
+        for (table, _), group in groups.items():
+            self._insert(table, group)
+
+    def _values_of(self, write: Write) -> dict[int, Any]:
+        """The values to insert; relations to records that are not here wait, alone or with the whole record."""
+        info = self._setup.tables[write.change.table]
+        values: dict[int, Any] = {}
+        for field, verdict in write.verdicts.items():
+            spec = info.fields[field]
+            local = self._resolver.local(spec, verdict.cell.value)
+            if not local.ready:
+                params = {"table": info.label, "field": spec.name}
+                if not spec.type.null and spec.type.kind is Kind.RELATION:
+                    write.failed = Failure("missing_target", params, local.missing)
+                    return {}
+                verdict.held = ("missing_target", params, local.missing)
+                write.late[field] = verdict.cell.value
+                continue
+            reason = self._backend.check(write.change.table, field, local.value)
+            if reason:
+                params = {"table": info.label, "field": spec.name, "value": _short(local.value), "detail": reason}
+                write.failed = Failure("value", params)
+                return {}
+            verdict.value = values[field] = local.value
+        return values
+
+    def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
+        def some(items: list[tuple[Write, dict[int, Any]]]) -> None:
+            keys = self._backend.insert_rows(table, [values for _, values in items])
+            for (write, _), key in zip(items, keys, strict=True):
+                write.record.pk = key
+
+        self._in_bulk_or_singly(table, group, some)
+        for write, _ in group:
+            if write.failed is None:
+                self._resolver.created(write.change.uid, write.record.pk)
+
+    def _fill_late(self, writes: list[Write]) -> None:
+        """Relations within a cycle: set them now that both ends exist."""
+        again: list[Write] = []
+        for write in writes:
+            fields = self._setup.tables[write.change.table].fields
+            for field, value in write.late.items():
+                local = self._resolver.local(fields[field], value)
+                if local.ready and write.failed is None:
+                    verdict = write.verdicts[field]
+                    verdict.held, verdict.value = None, local.value
+                    again.append(write)
+        self._update_rows(again, lambda write: {f: write.verdicts[f].value for f in write.late if not write.verdicts[f].held})
+
+    # -- updating -------------------------------------------------------------------------------------------
+
+    def _update(self, writes: list[Write]) -> None:
+        for write in writes:
+            self._check_fields(write)
+        self._update_rows(writes, _written)
+
+    def _check_fields(self, write: Write) -> None:
+        """Hold fields whose value the database or the field cannot take; the rest of the record goes on."""
+        info = self._setup.tables[write.change.table]
+        for field, verdict in write.verdicts.items():
+            name = info.fields[field].name
+            if verdict.held is not None:
+                verdict.held = (verdict.held[0], {"table": info.label, "field": name}, verdict.held[2])
+            elif verdict.merged.outcome.writes:
+                reason = self._backend.check(write.change.table, field, verdict.value)
+                if reason:
+                    params = {"table": info.label, "field": name, "value": _short(verdict.value), "detail": reason}
+                    verdict.held = ("value", params, None)
+
+    def _update_rows(self, writes: list[Write], values_of: Callable[[Write], dict[int, Any]]) -> None:
+        groups: dict[tuple[int, tuple[int, ...]], list[tuple[Write, dict[int, Any]]]] = defaultdict(list)
+        for write in writes:
+            values = values_of(write)
+            if values:
+                groups[write.change.table, tuple(sorted(values))].append((write, values))
+        for (table, fields), group in groups.items():
+            self._update_group(table, fields, group)
+
+    def _update_group(
+        self, table: int, fields: tuple[int, ...], group: list[tuple[Write, dict[int, Any]]]
+    ) -> None:
+        def some(items: list[tuple[Write, dict[int, Any]]]) -> None:
+            rows = [(write.record.pk, [values[field] for field in fields]) for write, values in items]
+            self._backend.update_rows(table, fields, rows)
+
+        self._in_bulk_or_singly(table, group, some)
+
+    def _in_bulk_or_singly(
+        self,
+        table: int,
+        group: list[tuple[Write, dict[int, Any]]],
+        action: Callable[[list[tuple[Write, dict[int, Any]]]], None],
+    ) -> None:
+        """All at once; if the database refuses, one by one, so that only the bad ones fail."""
+        try:
+            with self._backend.savepoint():
+                action(group)
+        except RowRefused as refused:
+            if len(group) == 1:
+                self._refuse(table, group[0][0], refused)
+                return
+            for item in group:
+                self._in_bulk_or_singly(table, [item], action)
+
+    def _refuse(self, table: int, write: Write, refused: RowRefused) -> None:
+        label = self._setup.tables[table].label
+        record = write.record.pk or "+"
+        params = {"table": label, "record": record, "detail": refused.detail, "field": refused.detail}
+        write.failed = Failure(refused.code, params)
+
+
+def _written(write: Write) -> dict[int, Any]:
+    """The values of an update that change something."""
+    return {
+        field: verdict.value
+        for field, verdict in write.verdicts.items()
+        if verdict.held is None
+        and verdict.merged.outcome.writes
+        and (field not in write.ours or write.ours[field] != verdict.value)
+    }
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,175 @@
+"""The JSON API of the panel (django-ninja) at ``/sync/api/``; described at ``/sync/api/openapi.json``.
+
+Session login of staff; writing needs the CSRF token. Every error is ``{"detail": sentence, "field": name}``,
+the name being empty where no parameter is at fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import get_language, gettext
+from ninja import NinjaAPI, Query, Schema
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.security import SessionAuth
+
+from syncapp import conf
+from syncapp.store import control
+from syncapp.store.history import LogLine, ProblemLine, log_lines, problem_lines
+from syncapp.store.status import LinkStatus, link_statuses, now_us
+from syncapp.web.access import may_configure, may_view
+
+
+class StaffSession(SessionAuth):
+    """A session of staff who may see links; others are told to log in, or to ask for the permission."""
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> Any | None:
+        user = super().authenticate(request, key)
+        if user is not None and not may_view(user):
+            raise HttpError(403, gettext("You may not see links. Ask an administrator for the permission."))
+        return user
+
+
+class Fault(Schema):
+    """What every error looks like; ``field`` names the parameter at fault, if one is."""
+
+    detail: str
+    field: str = ""
+
+
+class Me(Schema):
+    """Who is logged in, and where."""
+
+    user: str
+    language: str
+    title: str
+    may_configure: bool
+
+
+class LogPage(Schema):
+    """Log lines, newest first; ``next`` is the ``before`` of the following page, or None at the end."""
+
+    entries: list[LogLine]
+    next: int | None
+
+
+api = NinjaAPI(
+    title="syncapp",
+    version="1",
+    description="State and control of the links of this program.",
+    urls_namespace="syncapp:api",
+    auth=StaffSession(),
+    docs_url=None,
+)
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+@api.get("/links", response=list[LinkStatus], summary="All links")
+def links(request: HttpRequest) -> list[LinkStatus]:
+    """The state of every link, by name."""
+    return visible(link_statuses(now_us()), may_configure(request.user))
+
+
+@api.get("/links/{link_id}", response={200: LinkStatus, 404: Fault}, summary="One link")
+def link(request: HttpRequest, link_id: int) -> LinkStatus:
+    """The state of one link."""
+    return _one(request, link_id)
+
+
+@api.get("/log", response=LogPage, summary="The log")
+def log(
+    request: HttpRequest,
+    link: int | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Log lines of one link or of all, newest first."""
+    entries = log_lines(link, limit, before)
+    return {"entries": entries, "next": entries[-1].id if len(entries) == limit else None}
+
+
+@api.get("/problems", response=list[ProblemLine], summary="Problems")
+def problems(request: HttpRequest, link: int | None = None) -> list[ProblemLine]:
+    """Changes that could not be applied, oldest first."""
+    return problem_lines(link)
+
+
+@api.get("/me", response=Me, summary="Who am I")
+def me(request: HttpRequest) -> dict[str, Any]:
+    """The user, the language of the answers, this program's title."""
+    return {
+        "user": request.user.get_username(),
+        "language": get_language() or "en",
+        "title": conf.current().title,
+        "may_configure": may_configure(request.user),
+    }
+
+
+# -- control ------------------------------------------------------------------------------------------------
+
+
+@api.post(
+    "/links/{link_id}/pause", response={200: LinkStatus, 403: Fault, 404: Fault}, summary="Pause a link"
+)
+def pause(request: HttpRequest, link_id: int) -> LinkStatus:
+    """Stop exchanging over the link; changes are kept."""
+    return _set_paused(request, link_id, True)
+
+
+@api.post(
+    "/links/{link_id}/resume", response={200: LinkStatus, 403: Fault, 404: Fault}, summary="Resume a link"
+)
+def resume(request: HttpRequest, link_id: int) -> LinkStatus:
+    """Exchange over the link again."""
+    return _set_paused(request, link_id, False)
+
+
+def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkStatus:
+    if not may_configure(request.user):
+        raise HttpError(403, gettext("You may not change links. Ask an administrator for the permission."))
+    control.set_paused(link_id, paused)
+    return _one(request, link_id)
+
+
+def _one(request: HttpRequest, link_id: int) -> LinkStatus:
+    for status in visible(link_statuses(now_us()), may_configure(request.user)):
+        if status.id == link_id:
+            return status
+    raise HttpError(404, gettext("There is no such link (any more)."))
+
+
+def visible(statuses: list[LinkStatus], configures: bool) -> list[LinkStatus]:
+    """``statuses`` without what only those who configure may see."""
+    return statuses if configures else [replace(status, code="") for status in statuses]
+
+
+# -- errors -------------------------------------------------------------------------------------------------
+
+
+def _fault(request: HttpRequest, status: int, detail: str, field: str = "") -> HttpResponse:
+    return api.create_response(request, {"detail": detail, "field": field}, status=status)
+
+
+@api.exception_handler(AuthenticationError)
+def _not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    return _fault(request, 401, gettext("Log in first."))
+
+
+@api.exception_handler(HttpError)
+def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return _fault(request, error.status_code, str(error))
+
+
+@api.exception_handler(Http404)
+def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return _fault(request, 404, gettext("There is no such link (any more)."))
+
+
+@api.exception_handler(ValidationError)
+def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    first = error.errors[0]
+    return _fault(request, 422, str(first.get("msg", "")), str(first.get("loc", ("",))[-1]))

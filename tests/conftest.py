@@ -1,0 +1,24 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak runs out of an ordinary run: they last as long as one asks for."""
+    if os.environ.get("SYNCAPP_SOAK_SECONDS"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name loudly what could not run on this machine (``tests/provision.sh`` says what and why)."""
+    missing = os.environ.get("SYNCAPP_MISSING_PARTS", "").strip()
+    if missing:
+        terminalreporter.section("NOT RUN: PARTS MISSING ON THIS MACHINE", sep="!", red=True, bold=True)
+        for line in missing.splitlines():
+            terminalreporter.line(line, red=True)

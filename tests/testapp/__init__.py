@@ -1,0 +1,1 @@
+"""Models of every kind that a program may have, for tests only. Their tables are made without migrations."""
