@@ -95,14 +95,16 @@ class MissingAddress(ConfigError):
 
 class IncompatibleTypes(ConfigError):
     code = "types"
-    template = N_('Link "{link}", field "{field}": types differ ({here} here, {there} there) and cannot be linked.')
+    template = N_(
+        'Link "{link}", field "{field}": types differ ({here} here, {there} there) and cannot be linked.'
+    )
 
 
 class LossyTypes(ConfigError):
     code = "lossy_types"
     template = N_(
-        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} there). '
-        "Add lossy = true to the field to allow it."
+        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} '
+        "there). Add lossy = true to the field to allow it."
     )
 
 
@@ -148,12 +150,16 @@ class DuplicateTable(ConfigError):
 
 class DuplicatePeerField(ConfigError):
     code = "duplicate_peer_field"
-    template = N_('Link "{link}": fields "{field}" and "{other}" name the same field of the other program, {peer}.')
+    template = N_(
+        'Link "{link}": fields "{field}" and "{other}" name the same field of the other program, {peer}.'
+    )
 
 
 class SameColumn(ConfigError):
     code = "same_column"
-    template = N_('Link "{link}": fields "{field}" and "{other}" are one column of the table. Leave one of them out.')
+    template = N_(
+        'Link "{link}": fields "{field}" and "{other}" are one column of the table. Leave one of them out.'
+    )
 
 
 class BadMatchField(ConfigError):
@@ -175,29 +181,33 @@ class TargetNotLinked(ConfigError):
 class UnconfirmedKey(ConfigError):
     code = "unconfirmed_key"
     template = N_(
-        'Link "{link}", field "{field}": local record numbers of two programs collide sooner or later; records are '
-        "paired without them. If they must be equal, confirm it: id = {{ direction = \"{direction}\", confirm = true }}."
+        'Link "{link}", field "{field}": local record numbers of two programs collide sooner or later; '
+        "records are paired without them. If they must be equal, confirm it: "
+        'id = {{ direction = "{direction}", confirm = true }}.'
     )
 
 
 class LinkAddress(ConfigError):
     code = "link_address"
-    template = N_('Link "{link}": "{address}" is not an address of a program: {detail}. Example: https://office.example.com')
+    template = N_(
+        'Link "{link}": "{address}" is not an address of a program: {detail}. '
+        "Example: https://office.example.com"
+    )
 
 
 class MissingPassword(ConfigError):
     code = "missing_password"
     template = N_(
-        'Link "{link}" has no password. Add one, the same in both programs: password = "env:NAME" takes it from '
-        "the environment."
+        'Link "{link}" has no password. Add one, the same in both programs: password = "env:NAME" takes it '
+        "from the environment."
     )
 
 
 class UnsetVariable(ConfigError):
     code = "unset_variable"
     template = N_(
-        '{place}: the environment variable {name} is not set or empty. Set it, or leave "{key}" out to keep what is '
-        "stored."
+        '{place}: the environment variable {name} is not set or empty. Set it, or leave "{key}" out to keep '
+        "what is stored."
     )
 
 
@@ -296,6 +306,14 @@ class OtherInstance(RefusedError):
     )
 
 
+class OtherInstanceThere(OtherInstance):
+    code = "other_instance_there"
+    template = N_(
+        'The other program expects "{known}" on this link, not this program. If this program replaced it on '
+        "purpose, forget the old one there: syncconfig rebind."
+    )
+
+
 class SameInstance(RefusedError):
     code = "same_instance"
     template = N_(
@@ -306,7 +324,9 @@ class SameInstance(RefusedError):
 
 class Restored(RefusedError):
     code = "restored"
-    template = N_("One of the two programs was restored from a backup. Nothing is sent until the two are compared.")
+    template = N_(
+        "One of the two programs was restored from a backup. Nothing is sent until the two are compared."
+    )
 
 
 class RestoredHere(Restored):
@@ -351,6 +371,13 @@ class ProtocolError(SyncError):
     template = N_("The other program sent something unexpected ({detail}). The connection was closed.")
 
 
+class ProtocolErrorThere(ProtocolError):
+    code = "protocol_there"
+    template = N_(
+        "The other program could not read what was sent to it ({detail}). Update both programs to one version."
+    )
+
+
 class TooLarge(ProtocolError):
     code = "too_large"
     template = N_("A message of {size} bytes exceeds the limit of {limit} bytes.")
@@ -381,7 +408,9 @@ class Unreachable(TransportError):
 
 class BadAddress(TransportError):
     code = "bad_address"
-    template = N_('"{address}" is not an address of a program ({detail}). Example: https://office.example.com')
+    template = N_(
+        '"{address}" is not an address of a program ({detail}). Example: https://office.example.com'
+    )
     permanent = True
 
 
@@ -396,7 +425,9 @@ class PlainTextRefused(TransportError):
 
 class BadCertificate(TransportError):
     code = "certificate"
-    template = N_("The certificate of {address} is not accepted ({detail}). Renew it there or correct the address.")
+    template = N_(
+        "The certificate of {address} is not accepted ({detail}). Renew it there or correct the address."
+    )
     permanent = True
 
 
@@ -410,9 +441,19 @@ class TimedOut(TransportError):
     template = N_("The other program has not answered for {seconds} s.")
 
 
+class TimedOutThere(TransportError):
+    code = "timed_out_there"
+    template = N_("The other program heard nothing from this one for {seconds} s and hung up.")
+
+
 class Stopping(TransportError):
     code = "stopping"
-    template = N_("The program is being stopped.")
+    template = N_("This program was stopped.")
+
+
+class StoppingThere(TransportError):
+    code = "stopping_there"
+    template = N_("The other program was stopped. The connection comes back when it runs again.")
 
 
 class Reconfigured(TransportError):
@@ -428,6 +469,11 @@ class StoreError(SyncError):
     template = N_("The database refused: {detail}")
 
 
+class StoreErrorThere(StoreError):
+    code = "store_there"
+    template = N_("The other program's database refused ({detail}). Its own log says more.")
+
+
 class LeaseLost(StoreError):
     code = "lease_lost"
     template = N_('Link "{link}" is now driven by another process of this program.')
@@ -435,7 +481,9 @@ class LeaseLost(StoreError):
 
 class TriggersMissing(StoreError):
     code = "triggers"
-    template = N_('The change triggers of table "{table}" are missing or outdated. They are put back by: syncconfig apply.')
+    template = N_(
+        'The change triggers of table "{table}" are missing or outdated. They are put back by: syncconfig apply.'
+    )
 
 
 class SecretUnreadable(StoreError):
@@ -470,7 +518,9 @@ class MissingTarget(ChangeError):
 
 class NotUnique(ChangeError):
     code = "not_unique"
-    template = N_('Table "{table}", record {record}: the database refused it ({detail}). Correct one of the two records.')
+    template = N_(
+        'Table "{table}", record {record}: the database refused it ({detail}). Correct one of the two records.'
+    )
 
 
 class Ambiguous(ChangeError):
@@ -529,12 +579,17 @@ _MIRRORED = {
     "version_there": "version_here",
     "restored_here": "restored_there",
     "restored_there": "restored_here",
+    "other_instance": "other_instance_there",
+    "timed_out": "timed_out_there",
+    "stopping": "stopping_there",
+    **{cls.code: "protocol_there" for cls in _tree(ProtocolError)},
+    **{cls.code: "store_there" for cls in _tree(StoreError)},
 }
 
 
 def mirrored(code: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A code and its params as the peer sees them: here and there change places."""
-    swapped = dict(params)
+    swapped = {"detail": code, **params}
     if "here" in params and "there" in params:
         swapped["here"], swapped["there"] = params["there"], params["here"]
     return _MIRRORED.get(code, code), swapped

@@ -69,7 +69,7 @@ class Acked(msgspec.Struct, frozen=True):
     """Store what the peer acknowledged → `Session.acked_done`.
 
     ``start``: where the previous acknowledgement ended; ``have``: where this one ends; ``confirmed``: records that
-    went whole and are now on both sides.
+    went whole and are now on both sides. ``clear``: 0, or up to where no change is left out (see `store.feed`).
     """
 
     start: Cursor
@@ -78,6 +78,7 @@ class Acked(msgspec.Struct, frozen=True):
     fates: list[Fate]
     want: list[bytes]
     confirmed: list[bytes]
+    clear: int = 0
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -215,6 +215,10 @@ SUSPENDED_TYPES = "types_differ"
 SUSPENDED_LOSSY = "lossy"
 SUSPENDED_OTHER_PAIR = "other_pair"
 SUSPENDED_TWO_TABLES = "two_tables"
+SUSPENDED_LATER = "later"
+
+#: Kinds that can be mapped but are not exchanged by this version: users, deletions, the content of files.
+LATER = frozenset({Kind.USER, Kind.STATUS, Kind.FILE})
 
 
 class _Field(msgspec.Struct, frozen=True):
@@ -296,6 +300,8 @@ def _pair(ours: _Index, theirs: _Index) -> tuple[list[tuple[_Field, _Field]], li
 def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
     """Add the pair to the agreement, or say why it does not flow."""
     number, name = mine.offer.number, mine.offer.name
+    if mine.offer.type.kind in LATER or other.offer.type.kind in LATER:
+        return Suspended(number, SUSPENDED_LATER, {"field": name})
     if not other.mapped:
         return Suspended(number, SUSPENDED_NOT_MAPPED, {"field": name})
     flow = result.tables.get(mine.table.number)

@@ -20,9 +20,9 @@ class Backoff:
         self._most = most
         self.attempt = 0
 
-    def next(self) -> int:
-        """The delay before the next attempt, which this call counts."""
-        whole = min(self._most, self._first << min(self.attempt, 20))
+    def next(self, most: int | None = None) -> int:
+        """The delay before the next attempt, which this call counts; ``most``: another longest delay for now."""
+        whole = min(most or self._most, self._first << min(self.attempt, 20))
         self.attempt += 1
         return int(whole * (0.5 + 0.5 * self._rng()))
 

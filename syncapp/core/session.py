@@ -77,6 +77,7 @@ TRANSITIONS: dict[tuple[State, type[Any]], str] = {
     (State.AWAIT_CHALLENGE, Challenge): "_on_challenge",
     (State.AWAIT_PROOF, Proof): "_on_proof",
     (State.AWAIT_PROVED, Proved): "_on_proved",
+    (State.CHECKING, Hello): "_on_hello",  # kept until the passive side's proof has been checked
     (State.GREETING, Hello): "_on_hello",
     (State.AGREEING, Changes): "_on_changes",
     (State.LIVE, Changes): "_on_changes",
@@ -243,6 +244,7 @@ class Session:
         if self.peer is not None:
             return self._fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
         self.peer = message
+        self._sender.expect(message.have)
         self._maybe_agree()
 
     def _maybe_agree(self) -> None:
@@ -260,7 +262,7 @@ class Session:
         if not self._answer("go"):
             return
         assert self.peer is not None
-        self._sender.begin(position, self.peer.limits.window)
+        self._sender.begin(self.peer.have, position, self.peer.limits.window)
         if totals is not None:
             self._send(Ack(self._applied, totals, [], list(want)), now)
         self._next_apply()

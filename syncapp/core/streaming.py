@@ -2,6 +2,9 @@
 
 ``sent`` is where the last batch ended (what the next one starts from), ``position`` how far we have looked: records
 that came from the peer itself are skipped, so position may run ahead of sent. ``confirmed`` is the peer's ack.
+
+A record stands in the feed once, at its latest number, so one that keeps changing moves away in front of the reader.
+Only a read that reaches the end of the feed has met all records: such an end, once acknowledged, is *clear*.
 """
 
 from __future__ import annotations
@@ -45,11 +48,18 @@ class Sender:
         self._stored = START
         self._furthest = 0
         self._wanted = False
+        self._ends: deque[int] = deque()  # where reads reached the end of the feed
+        self._clear = 0
 
-    def begin(self, position: Cursor, window: int) -> None:
-        """Start after ``position``, which the peer has."""
-        self.sent = self.position = self.confirmed = self._stored = position
-        self._furthest = position.seq
+    def expect(self, have: Cursor) -> None:
+        """The peer says that it has our feed up to there; it may acknowledge as much before we begin."""
+        self._furthest = have.seq
+
+    def begin(self, have: Cursor, position: Cursor, window: int) -> None:
+        """The peer has our feed up to ``have``; there is nothing for it up to ``position``."""
+        self.sent = self.confirmed = have
+        self.position = self._stored = position if position.seq > have.seq else have
+        self._furthest = have.seq
         self._window = window
         self.dirty = True
 
@@ -81,6 +91,8 @@ class Sender:
         self._size.seen(full=more)
         if more:
             self.dirty = True
+        elif end.seq >= self.position.seq:
+            self._ends.append(end.seq)
         return end.seq > self.position.seq
 
     def skip(self, position: Cursor) -> None:
@@ -125,6 +137,8 @@ class Sender:
             flight = self._flights.popleft()
             if parked is not None and flight.end.seq == have.seq:
                 confirmed += [uid for uid in flight.whole if uid not in parked]
+        while self._ends and self._ends[0] <= have.seq:
+            self._clear = self._ends.popleft()
         if have.seq > self.confirmed.seq:
             self.confirmed = have
         if have.seq > self.sent.seq:
@@ -136,6 +150,7 @@ class Sender:
     def rewind(self, have: Cursor) -> None:
         """Something was lost on the way: send again from ``have``."""
         self._flights.clear()
+        self._ends.clear()
         self.sent = self.position = have
         self._stale = self._reading
         self.dirty = True
@@ -155,12 +170,13 @@ class Sender:
     ) -> None:
         """Remember an acknowledgement until it can be stored; several become one."""
         if self._pending is None:
-            self._pending = Acked(self._stored, have, totals, fates, want, confirmed)
+            self._pending = Acked(self._stored, have, totals, fates, want, confirmed, self._clear)
             return
         p = self._pending
         end = have if have.seq > p.have.seq else p.have
         newest = max((t for t in (totals, p.totals) if t is not None), key=lambda t: t.received, default=None)
-        self._pending = Acked(p.start, end, newest, p.fates + fates, p.want + want, p.confirmed + confirmed)
+        fates, want, confirmed = p.fates + fates, p.want + want, p.confirmed + confirmed
+        self._pending = Acked(p.start, end, newest, fates, want, confirmed, self._clear)
 
     def take_ack(self) -> Acked | None:
         """The acknowledgement to store now, if none is being stored."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.db.models import Min
 
 from syncapp import conf
 from syncapp.models import Link, LinkState, LogEntry, Seal
+from syncapp.store import catalogue, triggers
 from syncapp.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 DAY = 86_400 * 1_000_000
 #: Tags of this many recent seals are kept in any case.
@@ -15,10 +20,30 @@ SEALS_KEPT = 10_000
 CHUNK = 5_000
 
 
+def prepare(store: Store) -> None:
+    """Before the engine works: the catalogue as the models are now, the triggers as the mappings want them."""
+    catalogue.refresh(store.using)
+    _mend_triggers(store)
+
+
 def housekeep(store: Store) -> None:
     """Tidy up, in bounded pieces."""
+    _mend_triggers(store)
     _trim_log(store)
     _trim_seals(store)
+
+
+def _mend_triggers(store: Store) -> None:
+    """Put back triggers that somebody removed, and say so: writes meanwhile were not noticed."""
+    faults = triggers.verify(store.using)
+    if not faults:
+        return
+    tables = sorted({fault.label for fault in faults if fault.label})
+    logger.warning(
+        "Change triggers were missing or outdated and are put back (%s). Writes since they went were not noticed.",
+        ", ".join(tables) or "none is wanted any more",
+    )
+    triggers.install_all(store.using)
 
 
 def _trim_log(store: Store) -> None:

@@ -9,18 +9,21 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from syncapp import __version__, errors
+from syncapp import __version__, conf, errors
 from syncapp.core import effects as fx
 from syncapp.core.codec import Decoder, Encoder, Frame
 from syncapp.core.mapping import Agreement
-from syncapp.core.messages import CAPABILITIES, Hello
+from syncapp.core.messages import CAPABILITIES, Hello, Limits
 from syncapp.core.session import Now, Role, Session, State, Timing
+from syncapp.engine.compression import compress, decompress
 from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
@@ -31,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 LEASE = 15_000_000
 RENEW_EVERY = 5.0
-RETRY_EVERY = 30.0
+RETRY_EVERY = 5.0
 
 
 def now() -> Now:
@@ -66,6 +69,32 @@ class Identity(Protocol):
     boot: bytes
 
 
+class Codec:
+    """A conversation's encoder and decoder. Compression is for authenticated peers only, and not on one machine."""
+
+    def __init__(self) -> None:
+        self.encoder = Encoder()
+        self.decoder = Decoder(conf.current().max_message)
+
+    def understand(self) -> None:
+        """We are about to say that we can unpack: do."""
+        self.decoder.decompress = decompress
+
+    def agree(self, hello: Hello, remote: str) -> None:
+        """Compress from now on if the peer can unpack and the way is worth it."""
+        if "zstd" in hello.capabilities and not is_loopback(remote):
+            self.encoder.compress = compress
+
+
+def is_loopback(remote: str) -> bool:
+    """Whether ``remote`` (an address, or a site's address) is this machine."""
+    host = urlsplit(remote).hostname if "://" in remote else remote
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class LinkDriver:
     """One conversation over one channel, until it ends.
 
@@ -78,6 +107,7 @@ class LinkDriver:
         pool: StorePool,
         channel: Channel,
         session: Session,
+        codec: Codec,
         auth: Authenticator,
         identity: Identity,
         *,
@@ -91,8 +121,9 @@ class LinkDriver:
         self.session = session
         self.config = config
         self.error: errors.SyncError | None = None
-        self.live = False
+        self.live = self.was_live = False
         self._pool = pool
+        self._codec = codec
         self._auth = auth
         self._identity = identity
         self._owner = owner
@@ -138,7 +169,7 @@ class LinkDriver:
         await self.channel.close(self.error.code if self.error else "")
         if self._tasks:  # units of work under way end whole; nothing is half applied
             await asyncio.wait(self._tasks, timeout=10)
-        if self.live and self.config is not None and self.error is not None:
+        if self.was_live and self.config is not None and self.error is not None:
             await self._say_over()
         self.live = False
 
@@ -253,7 +284,9 @@ class LinkDriver:
                 text = await pool.call(lambda: self._auth.prove(effect.server_first))
                 session.proof(text, now())
             case fx.VerifyProof():
-                self.config, text = await pool.run(lambda store: self._auth.verify(store, effect.client_final))
+                self.config, text = await pool.run(
+                    lambda store: self._auth.verify(store, effect.client_final)
+                )
                 session.proved(text, now())
             case fx.CheckProof():
                 await pool.call(lambda: self._auth.check(effect.server_final))
@@ -308,6 +341,7 @@ class LinkDriver:
             head=mine.head,
             have=mine.have,
         )
+        self._codec.understand()
         self.session.greet(hello, now())
 
     async def _agree(self, effect: fx.Agree) -> None:
@@ -316,7 +350,8 @@ class LinkDriver:
         status = LinkStatus("connected")
         await self._pool.run(lambda store: store.renew(link, token, LEASE, status))
         self._agreement = agreed.agreement
-        self.live = True
+        self._codec.agree(effect.hello, self.channel.remote)
+        self.live = self.was_live = True
         self._on_live(self)
         self._start(self._care())
         self.session.go(agreed.position, now())
@@ -346,7 +381,9 @@ class LinkDriver:
             self._on_change(self)
 
 
-def new_session(role: Role, *, code: str = "", interval: float = 0, clock_bound: int = 300_000_000) -> Session:
+def new_session(
+    role: Role, codec: Codec, *, code: str = "", interval: float = 0, clock_bound: int = 300_000_000
+) -> Session:
     """A session with this software's choices."""
     return Session(
         role,
@@ -355,6 +392,7 @@ def new_session(role: Role, *, code: str = "", interval: float = 0, clock_bound:
         code=code,
         timing=Timing(interval=int(interval * 1e6)),
         clock_bound=clock_bound,
-        encoder=Encoder(),
-        decoder=Decoder(64 * 1024 * 1024),
+        limits=Limits(conf.current().max_message, conf.current().window),
+        encoder=codec.encoder,
+        decoder=codec.decoder,
     )

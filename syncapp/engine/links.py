@@ -53,7 +53,17 @@ def _config(store: Store, link: Link) -> LinkConfig:
     catalogue = msgspec.msgpack.encode(store.backend.catalogue(link.pk))
     setup = store.backend.setup().links.get(link.pk)
     known = repr(
-        (link.name, link.mode, link.address, link.code, link.secret, link.paused, link.interval, link.options, setup)
+        (
+            link.name,
+            link.mode,
+            link.address,
+            link.code,
+            link.secret,
+            link.paused,
+            link.interval,
+            link.options,
+            setup,
+        )
     )
     digest = hashlib.blake2b(catalogue + known.encode(), digest_size=16).hexdigest()
     return LinkConfig(
@@ -116,6 +126,12 @@ def scram_salt(store: Store) -> bytes:
     return bytes(Instance.objects.using(store.using).values_list("scram_salt", flat=True).get())
 
 
+def tells(error: errors.SyncError) -> bool:
+    """Whether a failed attempt to log in is worth showing: refusals are, a stranger's noise is not."""
+    quiet = errors.Locked | errors.Superseded | errors.LinkPaused
+    return isinstance(error, errors.RefusedError) and not isinstance(error, quiet)
+
+
 def note_failure(store: Store, code: str, error: errors.SyncError) -> None:
     """Show a failed attempt on the passive link that it was meant for, if that is plain and it is not connected."""
     try:
@@ -161,5 +177,8 @@ def status_of(error: errors.SyncError, attempt: int = 0, next_attempt: int = 0) 
         state = "refused"
     else:
         state = "connecting" if next_attempt else "offline"
-    params = {key: value if isinstance(value, str | int | float) else str(value) for key, value in error.params.items()}
+    params = {
+        key: value if isinstance(value, str | int | float) else str(value)
+        for key, value in error.params.items()
+    }
     return LinkStatus(state, error.code, params, attempt, next_attempt)

@@ -22,7 +22,10 @@ from syncapp.store.store import Store
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: SQLite has one writer: several threads of one process would only make each other wait in its busy handler,
+#: whose shortest pause is a millisecond.
 THREADS = 4
+SQLITE_THREADS = 1
 #: Connections unused for longer are checked before use: a server may have closed them.
 STALE_AFTER = 60.0
 PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0)
@@ -31,8 +34,10 @@ PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0)
 class StorePool:
     """Runs functions of a `Store` in its threads."""
 
-    def __init__(self, using: str = "default", threads: int = THREADS) -> None:
+    def __init__(self, using: str = "default", threads: int | None = None) -> None:
         self.using = using
+        if threads is None:
+            threads = SQLITE_THREADS if connections[using].vendor == "sqlite" else THREADS
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="syncapp-store")
         self._local = threading.local()
 

@@ -14,7 +14,11 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from syncapp.errors import ConfigError
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from syncapp.store.triggers import install
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +30,12 @@ MAX_MESSAGE = 1024 * 1024
 GOODBYE = 10.0
 
 
+class CannotRun(Exception):
+    """Why an instance cannot be run here and now; its text is for whoever started it."""
+
+
 def check_free(host: str, port: int) -> None:
-    """Raise `ConfigError` when nothing can listen there. Before anything is migrated or started."""
+    """Raise `CannotRun` when nothing can listen there. Before anything is migrated or started."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -37,14 +45,28 @@ def check_free(host: str, port: int) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        raise cannot_listen(host, port, error.strerror or str(error)) from error
+        raise _cannot_listen(host, port, error.strerror or str(error)) from error
 
 
-def cannot_listen(host: str, port: int, detail: str) -> ConfigError:
-    return ConfigError(
-        detail=f"nothing can listen on {host}:{port} ({detail.lower()}); stop the program that does, "
-        "or choose another port"
+def _cannot_listen(host: str, port: int, detail: str) -> CannotRun:
+    return CannotRun(
+        f"Nothing can listen on {host}:{port}: {detail.lower()}. Stop the program that uses it, "
+        "or choose another port."
     )
+
+
+def prepare(*, migrate: bool) -> None:
+    """Bring the database up to date (``migrate``), or raise `CannotRun` if it is not; put missing triggers
+    back.
+    """
+    if migrate:
+        # Ends with catalogue and triggers in step, by the app's signals.
+        call_command("migrate", interactive=False, verbosity=0)
+        return
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CannotRun("The database is not up to date. Run: python manage.py migrate")
+    install.install_all()
 
 
 def serve(
@@ -78,7 +100,7 @@ def serve(
     server.run()
     if not server.listening_addresses:
         # Daphne only logs this and returns as if all were well.
-        raise cannot_listen(host, port, "the address is taken")
+        raise _cannot_listen(host, port, "the address is taken")
     return not server.engine_failed
 
 
@@ -89,7 +111,7 @@ def _address(listening: list[tuple[str, int]]) -> str:
 
 def _server_class() -> Any:
     # Imported late: it installs Twisted's reactor on an event loop, which only `serve` wants.
-    from daphne.server import Server, twisted_loop
+    from daphne.server import Server, reactor, twisted_loop
     from twisted.internet.defer import Deferred
 
     class InstanceServer(Server):
@@ -105,7 +127,8 @@ def _server_class() -> Any:
         def _start(self) -> None:
             self._task = twisted_loop.create_task(self._engine())
             self._task.add_done_callback(self._engine_ended)
-            self._listening()
+            # Not before: until the reactor runs, a signal would kill rather than end.
+            reactor.callWhenRunning(self._listening)
 
         def _engine_ended(self, task: asyncio.Task[None]) -> None:
             if task.cancelled():

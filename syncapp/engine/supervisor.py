@@ -21,8 +21,8 @@ from syncapp.core.policy import Backoff
 from syncapp.core.session import Role
 from syncapp.engine import links
 from syncapp.engine.auth import ActiveAuth, PassiveAuth, Throttle, address_key
-from syncapp.engine.housekeeping import housekeep
-from syncapp.engine.link import LEASE, LinkDriver, new_session, now
+from syncapp.engine.housekeeping import housekeep, prepare
+from syncapp.engine.link import LEASE, Codec, LinkDriver, new_session, now
 from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.engine.process import is_dead, owner_name
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 #: Configuration is looked at this often even when nothing wakes us.
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = 60.0
+#: The longest pauses between attempts, µs: while nothing answers, and while something answers but refuses.
+NEAR, FAR = 4_000_000, 30_000_000
 
 
 def open_wake(using: str) -> Wake:
@@ -85,7 +87,9 @@ class PassiveSide:
     def __init__(self, throttle: Throttle, code: str, remote: str) -> None:
         self.code = code
         self._throttle = throttle
-        self._keys = [f"address {address_key(remote)}"]
+        # With the code: many programs may share an address behind a router, and one wrong password among them
+        # must not shut out the others.
+        self._keys = [f"address {address_key(remote)} {code}"]
         self._links: dict[int, LinkConfig] = {}
         self._auth: PassiveAuth | None = None
 
@@ -154,20 +158,27 @@ class Host:
         side = PassiveSide(self._throttle, code, remote)
         driver = self._driver(channel, Role.PASSIVE, side)
         error = await self._converse(driver)
-        if driver.config is None or not driver.session.peer:
+        if not driver.was_live and links.tells(error):
             where = driver.config.code if driver.config else side.code
             await self.pool.run(lambda store: links.note_failure(store, where, error))
 
     def _driver(
-        self, channel: Channel, role: Role, side: ActiveSide | PassiveSide, config: LinkConfig | None = None, token: int = 0
+        self,
+        channel: Channel,
+        role: Role,
+        side: ActiveSide | PassiveSide,
+        config: LinkConfig | None = None,
+        token: int = 0,
     ) -> LinkDriver:
         code = parse_address(config.address).code if config is not None and role is Role.ACTIVE else ""
         interval = config.interval if config else 0
-        session = new_session(role, code=code, interval=interval, clock_bound=self._clock_bound)
+        codec = Codec()
+        session = new_session(role, codec, code=code, interval=interval, clock_bound=self._clock_bound)
         return LinkDriver(
             self.pool,
             channel,
             session,
+            codec,
             side,
             self.identity,
             owner=self.owner,
@@ -177,12 +188,14 @@ class Host:
             on_change=self._changed,
         )
 
-    async def converse(self, channel: Channel, config: LinkConfig, side: ActiveSide, token: int) -> tuple[errors.SyncError, bool]:
+    async def converse(
+        self, channel: Channel, config: LinkConfig, side: ActiveSide, token: int
+    ) -> tuple[errors.SyncError, bool]:
         """Converse as the active side; returns why it ended and whether it had been live."""
         driver = self._driver(channel, Role.ACTIVE, side, config, token)
         driver.session.start(side.first(), now())
         error = await self._converse(driver)
-        return error, driver.session.peer is not None
+        return error, driver.was_live
 
     async def _converse(self, driver: LinkDriver) -> errors.SyncError:
         try:
@@ -257,6 +270,7 @@ class Supervisor:
         self._host.on_config = self._follow
         self._host.start()
         try:
+            await self._host.pool.run(prepare)
             while True:
                 await self._host.pool.run(housekeep)
                 await asyncio.sleep(HOUSEKEEPING_EVERY)
@@ -272,7 +286,9 @@ class Supervisor:
 
     def _follow(self) -> None:
         """Start, stop or restart the active links as configured now."""
-        wanted = {config.id: config for config in self._host.configs.values() if config.active and not config.paused}
+        wanted = {
+            config.id: config for config in self._host.configs.values() if config.active and not config.paused
+        }
         for link, task in list(self._tasks.items()):
             config = wanted.get(link)
             if config is None or config.print != self._prints[link]:
@@ -285,6 +301,7 @@ class Supervisor:
 
     async def _drive(self, config: LinkConfig) -> None:
         backoff = Backoff(random.random)
+        shown: errors.SyncError | None = None
         while True:
             try:
                 token = await self._claim(config)
@@ -297,17 +314,27 @@ class Supervisor:
                 raise
             except Exception:
                 logger.exception("Link %s failed", config.name)
-                error, lived, token = errors.StoreError(detail="an error inside this program; its log says more"), False, 0
+                error, lived, token = (
+                    errors.StoreError(detail="an error inside this program; its log says more"),
+                    False,
+                    0,
+                )
             if lived and not error.permanent:
                 backoff.reset()
-            delay = backoff.next()
+            # A machine that is away costs nothing to ask; one that answers and refuses is asked less and less.
+            delay = backoff.next(NEAR if isinstance(error, errors.Unreachable) else FAR)
+            if isinstance(error, errors.Locked) and shown is not None:
+                error = shown  # what it was locked for says more
+            shown = error
             await self._note(config, error, backoff.attempt, delay)
             await asyncio.sleep(delay / 1e6)
 
     async def _claim(self, config: LinkConfig) -> int | None:
         owner = self._host.owner
         token = await self._host.pool.run(lambda store: store.claim(config.id, owner, LEASE))
-        if token is None and is_dead(await self._host.pool.run(lambda store: links.lease_owner(store, config.id))):
+        if token is None and is_dead(
+            await self._host.pool.run(lambda store: links.lease_owner(store, config.id))
+        ):
             token = await self._host.pool.run(lambda store: store.claim(config.id, owner, LEASE, force=True))
         return token
 
@@ -318,7 +345,9 @@ class Supervisor:
         try:
             side = ActiveSide(await self._host.pool.call(config.password))
             plain = bool(config.options.get("plain_text"))
-            channel = await connect(parse_address(config.address), plain_text_ok=plain, proxy=config.options.get("proxy"))
+            channel = await connect(
+                parse_address(config.address), plain_text_ok=plain, proxy=config.options.get("proxy")
+            )
         except errors.SyncError as error:
             return error, False
         return await self._host.converse(channel, config, side, token)

@@ -31,7 +31,7 @@ EAGER = 0.0005
 #: How long a failed series of eager looks forbids the next: whoever writes without committing costs little.
 EAGER_REST = 0.01
 #: After these pauses, in seconds, the data version is looked at when a file event led to nothing so far.
-PAUSES = (0.001, 0.002, 0.004, 0.008, 0.01)
+PAUSES = (0.001, 0.001, 0.001, 0.001, 0.002, 0.004, 0.008, 0.01)
 #: A transaction is committed this long after its last event, or the floor finds it.
 SETTLE = 0.05
 #: Between looks while files are watched: for what no event tells (a network file system, a lost watch).

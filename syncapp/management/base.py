@@ -50,9 +50,12 @@ class SyncCommand(BaseCommand):
             help="machine-readable output",
         )
 
-    def add_action(self, actions: Any, name: str, text: str) -> CommandParser:
+    def add_action(self, actions: Any, name: str, text: str, example: str = "") -> CommandParser:
         """Add an action (``syncconfig apply``) to what ``add_subparsers`` returned."""
-        parser: CommandParser = actions.add_parser(name, help=text, description=text)
+        epilog = f"example:\n  {example or self.example}"
+        parser: CommandParser = actions.add_parser(
+            name, help=text, description=text, epilog=epilog, formatter_class=_HelpFormatter
+        )
         if self.json_output:
             self.add_json(parser)
         return parser

@@ -1,29 +1,29 @@
 """Applying a peer's batch: seal the target rows' own journal, merge, write, remember; within one transaction.
 
-The order of the work reads in `Applier.run`. Deciding is `core.merge`; writing is `store.writing`; this module
-joins them record by record. One bad record never holds up the rest: it is parked as a problem, with its reason.
+The order of the work reads in `Applier.run`. Deciding is `core.merge`; writing is `store.writing`; what became of each
+change is noted in a `store.ledger`. One bad record never holds up the rest: it is parked as a problem, with its reason.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from syncapp.core.changes import Entry, Fate, Record, RowKind, Totals
+from syncapp.core.changes import Entry, Record, RowKind
 from syncapp.core.clock import Version, join, sees
 from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.store import parked
-from syncapp.store.base import UNKNOWN, Backend, ConflictRow, LogRow, ProblemRow, Setup, TableInfo
-from syncapp.store.parked import Cell, Incoming
+from syncapp.store.base import Backend, Setup
+from syncapp.store.feed import feed_again
+from syncapp.store.ledger import Ledger, Result, reopen
+from syncapp.store.parked import Incoming
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.writing import Write, Writer
-
-RETRY_FIRST = 60_000_000
-RETRY_MOST = 3600_000_000
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -32,16 +32,6 @@ class Source(msgspec.Struct, frozen=True):
     link: int
     agreement: Agreement
     future_bound: int = 300_000_000
-
-
-class Result(msgspec.Struct):
-    """What became of the changes, for the acknowledgement. ``uids``: records created here."""
-
-    totals: Totals
-    fates: list[Fate]
-    want: list[bytes]
-    uids: set[bytes]
-    lag: int = 0
 
 
 class Applier:
@@ -55,139 +45,169 @@ class Applier:
         self._link = setup.links[source.link]
         self._now = backend.now()
         self._resolver = Resolver(backend, setup, self._link)
-        self._result = Result(Totals(), [], [], set())
-        self._conflicts: list[ConflictRow] = []
-        self._log: list[LogRow] = []
-        self._problems: list[ProblemRow] = []
-        self._solved: list[int] = []
-        self._just_parked: set[tuple[bytes, int]] = set()
+        self._ledger = Ledger(backend, setup, self._link, self._now)
+        self._arrived: set[bytes] = set()  # names of records that others may have waited for
 
     def run(self, changes: list[Incoming]) -> Result:
         """Apply ``changes`` and every parked change that this makes possible."""
-        for wave in _waves(changes):
-            self._wave(wave)
+        names = {name for change in changes for name in change.names}
+        self._waves(changes)
         retried: set[int] = set()
-        while waiting := self._ready_problems(changes, retried):
+        while waiting := self._ready_problems(names, retried):
             retried |= {change.problem for change in waiting}
-            for wave in _waves(waiting):
-                self._wave(wave)
-            changes = []
-        self._remember()
-        return self._result
+            names = set()
+            self._waves(waiting)
+        return self._ledger.close()
 
-    def _ready_problems(self, changes: list[Incoming], retried: set[int]) -> list[Incoming]:
-        self._save_problems()
-        uids, self._result.uids = self._result.uids, set()
-        rows = self._backend.problems_waiting(self._link.id, uids) if uids else []
-        if changes:
-            rows += self._backend.problems_of(self._link.id, {change.uid for change in changes})
-        fresh, self._just_parked = self._just_parked, set()
+    def _ready_problems(self, names: set[bytes], retried: set[int]) -> list[Incoming]:
+        """Parked changes of the records ``names``, and those that waited for what has just arrived."""
+        fresh = self._ledger.save_problems()
+        arrived, self._arrived = self._arrived, set()
+        rows = self._backend.problems_waiting(self._link.id, arrived) if arrived else []
+        if names:
+            rows += self._backend.problems_of(self._link.id, names)
         return [
             reopen(row)
             for row in {row.id: row for row in rows}.values()
-            if row.id not in retried and ((row.uid, row.field) not in fresh or row.waits_for in uids)
+            if row.id not in retried and ((row.uid, row.field) not in fresh or row.waits_for in arrived)
         ]
 
     # -- one wave: each record at most once -----------------------------------------------------------------
 
-    def _wave(self, changes: list[Incoming]) -> None:
+    def _waves(self, changes: list[Incoming]) -> None:
+        while changes:
+            changes = self._wave(changes)
+
+    def _wave(self, changes: list[Incoming]) -> list[Incoming]:
+        """Apply at most one change of each record; returns the rest, in order."""
         self._quarantine(changes)
-        known = self._known(changes)
-        writes: list[Write] = []
+        changes, known, later = self._known(changes)
+        familiar = [change for change in changes if change.uid in known]
         unknown = self._complete([change for change in changes if change.uid not in known])
-        matched = self._resolver.match([c for c in unknown if c.kind == RowKind.WHOLE])
-        self._seal_matched(matched.found)
-        for change in unknown:
-            if change.kind != RowKind.WHOLE:
-                self._want(change)
-            elif change.uid in matched.ambiguous:
-                key, count = matched.ambiguous[change.uid]
-                self._park(change, "", "ambiguous", {"table": self._label(change), "count": count, "key": key})
-            elif change.uid in matched.found:
-                record = self._pair(change, matched.found[change.uid])
-                if record is None:
-                    params = {"table": self._label(change), "count": 2, "key": matched.found[change.uid][1]}
-                    self._park(change, "", "ambiguous", params)
-                    continue
-                known[change.uid] = record
-            else:
-                writes.append(Write(change, Record(0, change.table, "", change.uid, entries={}), create=True))
-        writes += self._merge([c for c in changes if c.uid in known], known)
+        writes = self._unknown(unknown, known)
+        writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
         Writer(self._backend, self._setup, self._resolver).write(writes)
         self._settle(writes)
+        return later
 
     def _quarantine(self, changes: list[Incoming]) -> None:
         """Park what is dated too far in the future: it would win for ever, here and wherever it went from here."""
         horizon = self._now + self._source.future_bound
         for change in changes:
-            late = [f for f, c in change.cells.items() if c.version is not None and c.version.time > horizon]
             fields = self._setup.tables[change.table].fields
-            for field in late:
-                ahead = (change.cells[field].version or Version(0, b"")).time - self._now
-                params = {"table": self._label(change), "field": fields[field].name, "offset": f"{ahead // 10**6} s"}
-                self._park(change, field, "future", params)
-                del change.cells[field]
+            for field, newest in [(f, _newest(c.version)) for f, c in change.cells.items()]:
+                if newest > horizon:
+                    offset = f"{(newest - self._now) // 10**6} s"
+                    label = self._ledger.label(change)
+                    params = {"table": label, "field": fields[field].name, "offset": offset}
+                    self._ledger.park(change, field, "future", params)
+                    del change.cells[field]
+
+    def _known(self, changes: list[Incoming]) -> tuple[list[Incoming], dict[bytes, Record], list[Incoming]]:
+        """The changes to look at now, the records we have of them (their own pending edits sealed first), the rest."""
+        names = {name for change in changes for name in change.names}
+        records = self._backend.records_by_uid(names)
+        if self._seal_rows((record.table, record.pk) for record in records.values()):
+            records = self._backend.records_by_uid(names)
+        todo: list[Incoming] = []
+        later: list[Incoming] = []
+        known: dict[bytes, Record] = {}
+        busy: set[bytes | int] = set()
+        for change in changes:
+            found = {records[name].id: records[name] for name in change.names if name in records}
+            touched: set[bytes | int] = {*change.names, *found}
+            met = touched & busy
+            busy |= touched
+            if met:
+                later.append(change)
+                continue
+            alive = [record for record in found.values() if record.alive]
+            if len(alive) > 1:  # one record there, two rows here
+                self._ambiguous(change, change.uid.hex(), len(alive))
+            elif found and not alive:
+                # A record whose row is gone here stays gone: deletions are decided elsewhere, never by an edit's
+                # arrival.
+                self._ledger.supersede(change, "deleted")
+            else:
+                todo.append(change)
+                known.update((change.uid, record) for record in alive)
+        return todo, known, later
+
+    def _seal_rows(self, rows: Iterable[tuple[int, str]]) -> bool:
+        by_table: dict[int, list[str]] = defaultdict(list)
+        for table, pk in rows:
+            by_table[table].append(pk)
+        journal = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
+        seal(self._backend, self._setup, journal, self._numbering)
+        return bool(journal)
+
+    # -- records that are not known by name -----------------------------------------------------------------
 
     def _complete(self, unknown: list[Incoming]) -> list[Incoming]:
         """Fields of a record that is itself parked are added to it, which may be what it needed."""
-        partial = {change.uid for change in unknown if change.kind != RowKind.WHOLE and not change.problem}
+        partial = {c.uid: c for c in unknown if c.kind != RowKind.WHOLE and not c.problem}
         if not partial:
             return unknown
-        rows = self._backend.problems_of(self._link.id, partial)
-        whole = {row.uid: reopen(row) for row in rows if row.field == 0}
-        return [
-            parked.fold(whole[change.uid], change) if change.uid in whole and change.uid in partial else change
-            for change in unknown
-        ]
+        names = {name for change in partial.values() for name in change.names}
+        rows = {row.uid: row for row in self._backend.problems_of(self._link.id, names) if row.field == 0}
+        completed = []
+        for change in unknown:
+            if change.uid in partial:
+                for name in change.names:
+                    if name in rows:
+                        change = parked.fold(reopen(rows[name]), change)
+            completed.append(change)
+        return completed
 
-    def _known(self, changes: list[Incoming]) -> dict[bytes, Record]:
-        """The records we have of the changes, their own pending edits sealed first."""
-        uids = {change.uid for change in changes}
-        known = self._backend.records_by_uid(uids)
-        if self._seal_rows(known.values()):
-            known = self._backend.records_by_uid(uids)
-        # A record whose row is gone here stays gone: deletions are decided elsewhere, never by an edit's arrival.
-        dead = {uid for uid, record in known.items() if not record.alive}
+    def _unknown(self, changes: list[Incoming], known: dict[bytes, Record]) -> list[Write]:
+        """Recognise rows that we have by their match fields (added to ``known``); the rest is to be created."""
+        whole = [change for change in changes if change.kind == RowKind.WHOLE]
+        matched = self._resolver.match(whole)
+        self._seal_rows(matched.found.values())
+        held = {record.id for record in known.values()}
+        writes: list[Write] = []
         for change in changes:
-            if change.uid in dead:
-                self._count_all(change, "superseded", "deleted")
-        changes[:] = [change for change in changes if change.uid not in dead]
-        return {uid: record for uid, record in known.items() if uid not in dead}
+            if change.kind != RowKind.WHOLE:
+                self._want(change)
+            elif change.uid in matched.ambiguous:
+                self._ambiguous(change, *matched.ambiguous[change.uid])
+            elif change.uid in matched.found:
+                table, pk, key = (*matched.found[change.uid], matched.keys[change.uid])
+                record = self._pair(change, table, pk, held)
+                if record is None:
+                    self._ambiguous(change, key, 2)
+                else:
+                    known[change.uid] = record
+            else:
+                writes.append(Write(change, Record(0, change.table, "", change.uid, entries={}), create=True))
+        return writes
 
-    def _seal_rows(self, records: Any) -> bool:
-        by_table: dict[int, list[str]] = defaultdict(list)
-        for record in records:
-            by_table[record.table].append(record.pk)
-        rows = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
-        seal(self._backend, self._setup, rows, self._numbering)
-        return bool(rows)
+    def _ambiguous(self, change: Incoming, key: str, count: int) -> None:
+        self._ledger.park(
+            change, 0, "ambiguous", {"table": self._ledger.label(change), "count": count, "key": key}
+        )
 
-    def _seal_matched(self, found: dict[bytes, tuple[int, str]]) -> None:
-        by_table: dict[int, list[str]] = defaultdict(list)
-        for table, pk in found.values():
-            by_table[table].append(pk)
-        rows = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
-        seal(self._backend, self._setup, rows, self._numbering)
-
-    def _pair(self, change: Incoming, where: tuple[int, str]) -> Record | None:
+    def _pair(self, change: Incoming, table: int, pk: str, held: set[int]) -> Record | None:
         """Our row and the peer's record are one; None if the peer knows our row as another record already."""
-        table, pk = where
         record = self._backend.records_by_pk(table, [pk]).get(pk)
+        self._arrived.update(change.names)
         if record is None:
             return Record(0, table, pk, change.uid, entries={})
-        if self._backend.paired(self._link.id, [record.id]):
+        if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
+        # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them.
+        self._backend.add_pairs(self._link.id, [record.id])
         self._backend.rename(record, change.uid)
+        feed_again(record, self._numbering)
+        self._backend.save_records([record])
         return record
 
     def _want(self, change: Incoming) -> None:
-        """Some fields of a record that we do not know: ask for the whole record."""
-        if change.problem:
-            self._drop(change)
-            return
-        self._result.want.append(change.uid)
-        self._count_all(change, "superseded", "unknown_record", quiet=True)
+        """Some fields of a record that we do not know: keep them, ask for the whole record."""
+        if not change.problem:
+            self._ledger.result.want.append(change.uid)
+        self._ledger.park(change, 0, "unknown_record", {"table": self._ledger.label(change)}, change.uid)
 
     # -- merging --------------------------------------------------------------------------------------------
 
@@ -226,216 +246,76 @@ class Applier:
     # -- afterwards -----------------------------------------------------------------------------------------
 
     def _settle(self, writes: list[Write]) -> None:
-        """Give numbers to what was written, park what was not, count everything."""
-        changed: list[Record] = []
+        """Give numbers to what was written, park what was not, account for everything."""
+        done = [write for write in writes if write.failed is None]
         for write in writes:
             if write.failed is not None:
-                self._park(write.change, "", write.failed.code, write.failed.params, write.failed.waits_for)
-                continue
-            if self._settle_record(write):
-                changed.append(write.record)
-            if write.change.problem:
-                self._solve(write)
-        self._backend.save_records(changed)
-        self._add_pairs([write.record for write in writes if write.failed is None])
+                failed = write.failed
+                self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
+        self._backend.save_records([write.record for write in done if self._settle_record(write)])
+        self._add_pairs([write.record for write in done])
+        for write in done:
+            self._learn_names(write)
+            if write.change.problem and not _still_held(write):
+                self._ledger.drop(write.change)
 
     def _settle_record(self, write: Write) -> bool:
-        """Count and log each field; returns whether the record is to be saved."""
-        dirty = write.record.id == 0
-        number = 0
-        info = self._setup.tables[write.change.table]
-        if write.create:
-            self._result.uids.add(write.change.uid)
+        """Account for each field; returns whether the record is to be saved."""
+        record, number = write.record, 0
+        dirty = record.id == 0
         for field, verdict in write.verdicts.items():
             if verdict.held is not None:
                 code, params, waits = verdict.held
-                self._park(write.change, field, code, params, waits)
+                self._ledger.park(write.change, field, code, params, waits)
                 continue
-            result = "applied" if verdict.merged.outcome.writes or write.create else "superseded"
-            if verdict.merged.outcome in (Outcome.DUPLICATE, Outcome.BASELINE) and not write.create:
-                result = "duplicate"
-            version = verdict.merged.version
-            known = write.record.entries.get(field)
+            result = write.result(field)
+            version, known = verdict.merged.version, record.entries.get(field)
             if result == "applied" and version is not None:
                 number = number or self._numbering.next()
-                write.record.entries[field] = Entry(version, number, self._link.id)
+                record.entries[field] = Entry(version, number, self._link.id)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
-                write.record.entries[field] = known._replace(version=version)
+                record.entries[field] = known._replace(version=version)
                 dirty = True
-            self._count(write, field, verdict.cell, result)
-            if verdict.merged.outcome.conflict:
-                self._keep_loser(write, field, verdict.merged, verdict.cell, info)
+            self._ledger.count(write, field, verdict.cell, result)
+            mine, theirs = write.versions.get(field), verdict.cell.version
+            if verdict.merged.outcome.conflict and mine is not None and theirs is not None:
+                self._ledger.keep_loser(write, field, mine, theirs)
         if number:
-            write.record.seq = number
+            record.seq = number
         return dirty
 
-    def _keep_loser(
-        self, write: Write, field: int, merged: Merged, cell: Cell, info: TableInfo
-    ) -> None:
-        mine = write.versions.get(field)
-        if mine is None or cell.version is None:
-            return
-        won, lost = (cell.version, mine) if merged.outcome.writes else (mine, cell.version)
-        ours, theirs = write.ours.get(field), write.verdicts[field].value
-        a, b = (theirs, ours) if merged.outcome.writes else (ours, theirs)
-        self._conflicts.append(
-            ConflictRow(
-                self._link.id,
-                info.number,
-                write.change.uid,
-                write.record.pk,
-                field,
-                a,
-                b,
-                won.time,
-                won.origin,
-                lost.time,
-                lost.origin,
-                self._now,
-            )
-        )
-
-    def _count(self, write: Write, field: int, cell: Cell, result: str) -> None:
-        if not write.change.problem:
-            _add(self._result.totals, result)
-            if cell.version is not None:
-                self._result.lag = max(self._result.lag, self._now - cell.version.time)
-            if result == "superseded":
-                self._result.fates.append(Fate(write.change.uid, cell.peer_field, result))
-        if self._link.log and result != "duplicate":
-            verdict = write.verdicts[field]
-            before = None if write.create else write.ours.get(field, UNKNOWN)
-            self._log_row(write.change, write.record.pk, field, before, verdict.value, result)
-
-    def _count_all(self, change: Incoming, result: str, code: str, *, quiet: bool = False) -> None:
-        if change.problem:
-            self._drop(change)
-            return
-        for field, cell in change.cells.items():
-            _add(self._result.totals, result)
-            self._result.fates.append(Fate(change.uid, cell.peer_field, result, code))
-            if self._link.log and not quiet:
-                self._log_row(change, "", field, UNKNOWN, cell.value, result, code)
-
-    def _log_row(
-        self, change: Incoming, pk: str, field: int, before: Any, after: Any, result: str, detail: str = ""
-    ) -> None:
-        self._log.append(
-            LogRow(self._link.id, self._now, "in", change.table, pk, change.uid, field, before, after, result, detail)
-        )
-
-    def _label(self, change: Incoming) -> str:
-        return self._setup.tables[change.table].label
-
-    # -- problems -------------------------------------------------------------------------------------------
-
-    def _park(
-        self,
-        change: Incoming,
-        field: int | str,
-        code: str,
-        params: dict[str, Any],
-        waits_for: bytes | None = None,
-    ) -> None:
-        """Park the record (``field`` empty) or one field of it, durably and visibly."""
-        number = field if isinstance(field, int) else 0
-        fields = {number} if number else None
-        payload = parked.pack(self._with_parked(change) if not number else change, fields)
-        self._just_parked.add((change.uid, number))
-        tries = change.tries + 1 if change.problem and change.problem_field == number else 0
-        self._problems.append(
-            ProblemRow(
-                id=0,
-                link=self._link.id,
-                way="in",
-                table=change.table,
-                uid=change.uid,
-                pk="",
-                field=number,
-                code=code,
-                params=params,
-                waits_for=waits_for,
-                payload=payload,
-                created_at=change.created_at or self._now,
-                tries=tries,
-                next_try=self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
-            )
-        )
-        if change.problem:
-            if change.problem_field != number:
-                self._drop(change)
-            return
-        cells = change.cells if not number else {number: change.cells[number]}
-        for local, cell in cells.items():
-            _add(self._result.totals, "parked")
-            if self._link.log:
-                self._log_row(change, "", local, UNKNOWN, cell.value, "parked", code)
-            if number:
-                self._result.fates.append(Fate(change.uid, cell.peer_field, "parked", code))
-        if not number:
-            self._result.fates.append(Fate(change.uid, 0, "parked", code))
-
-    def _with_parked(self, change: Incoming) -> Incoming:
-        """The change together with what is parked of the same record, so that parking never forgets a field."""
-        if change.problem:
-            return change
-        rows = [row for row in self._backend.problems_of(self._link.id, {change.uid}) if row.field == 0]
-        rows += [row for row in self._problems if row.uid == change.uid and row.field == 0]
-        for row in rows:
-            change = parked.fold(reopen(row), change)
-        return change
-
-    def _solve(self, write: Write) -> None:
-        change = write.change
-        still = any(v.held is not None and field == change.problem_field for field, v in write.verdicts.items())
-        if not still:
-            self._drop(change)
-
-    def _drop(self, change: Incoming) -> None:
-        self._solved.append(change.problem)
-
-    def _save_problems(self) -> None:
-        if self._solved:
-            self._backend.drop_problems(self._solved)
-            self._solved = []
-        if self._problems:
-            self._backend.save_problems(self._problems)
-            self._problems = []
-
     def _add_pairs(self, records: list[Record]) -> None:
-        ids = [record.id for record in records if record.id]
+        ids = [record.id for record in records]
         missing = set(ids) - self._backend.paired(self._link.id, ids) if ids else set()
         if missing:
             self._backend.add_pairs(self._link.id, missing)
 
-    def _remember(self) -> None:
-        self._save_problems()
-        if self._conflicts:
-            self._backend.add_conflicts(self._conflicts)
-        if self._log:
-            self._backend.add_log(self._log)
+    def _learn_names(self, write: Write) -> None:
+        """The record goes by all of its names from now on; whoever waited for one of them can go on."""
+        names = write.change.names
+        if write.create:
+            self._arrived.update(names)
+        if len(names) == 1 and (write.create or names[0] == write.record.uid):
+            return
+        known = self._backend.records_by_uid(names)
+        for name in names:
+            if name not in known:
+                self._backend.rename(write.record, name)
+                self._resolver.created(name, write.record.pk)
+                self._arrived.add(name)
 
 
-def reopen(row: ProblemRow) -> Incoming:
-    """A parked change as an incoming one again."""
-    change = parked.unpack(row.uid, row.table, row.payload)
-    change.problem, change.problem_field = row.id, row.field
-    change.tries, change.created_at = row.tries, row.created_at
-    return change
+def _newest(version: Version | None) -> int:
+    """The latest moment that a version speaks of."""
+    if version is None:
+        return 0
+    return max(version.time, *(time for _, time in version.seen)) if version.seen else version.time
 
 
-def _waves(changes: list[Incoming]) -> list[list[Incoming]]:
-    """Split so that a record stands at most once in each part, in order."""
-    waves: list[dict[bytes, Incoming]] = []
-    seen: dict[bytes, int] = {}
-    for change in changes:
-        number = seen.get(change.uid, 0)
-        seen[change.uid] = number + 1
-        if number == len(waves):
-            waves.append({})
-        waves[number][change.uid] = change
-    return [list(wave.values()) for wave in waves]
+def _still_held(write: Write) -> bool:
+    verdict = write.verdicts.get(write.change.problem_field)
+    return verdict is not None and verdict.held is not None
 
 
 def _source_wins(merged: Merged, ours: Version, theirs: Version, origin: bytes) -> Merged:
@@ -444,8 +324,3 @@ def _source_wins(merged: Merged, ours: Version, theirs: Version, origin: bytes) 
         return merged
     restamped = join(join(Version(max(ours.time, theirs.time) + 1, origin), theirs), ours)
     return Merged(Outcome.CONFLICT_APPLY, restamped)
-
-
-def _add(totals: Totals, result: str) -> None:
-    totals.received += 1
-    setattr(totals, result, getattr(totals, result) + 1)

@@ -220,6 +220,10 @@ class Backend(Protocol):
         """Within a transaction: undoes its writes when an exception leaves it. Constraints are checked at its end."""
         ...
 
+    def glance(self) -> tuple[bool, Cursor]:
+        """Whether the journal has rows, and the head of the feed. Takes no lock; may be called on its own."""
+        ...
+
     def now(self) -> int:
         """The database's clock, µs."""
         ...
@@ -273,6 +277,10 @@ class Backend(Protocol):
         """
         ...
 
+    def aliases(self, records: Collection[int]) -> dict[int, list[bytes]]:
+        """The other names of those of these record ids that have some, in order."""
+        ...
+
     # -- rows of the user's tables --
     def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
 
@@ -322,7 +330,7 @@ class Backend(Protocol):
     def save_peer(self, link: int, peer: PeerInfo) -> None: ...
 
     def flows(self, link: int) -> dict[int, FlowState]:
-        """The flow state of every mapped field of the link."""
+        """The flow state of every field that is or was mapped on the link."""
         ...
 
     def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None: ...

@@ -28,11 +28,12 @@ class ReadResult(NamedTuple):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """To whom a read goes: the link, what flows, the peer's instance id."""
+    """To whom a read goes: the link, what flows, the peer's instance id; up to where it has every single change."""
 
     link: int
     agreement: Agreement
     instance: bytes
+    clear: int = 0
 
 
 class Picked(NamedTuple):
@@ -43,21 +44,32 @@ class Picked(NamedTuple):
     fields: tuple[int, ...]
 
 
-def pick(record: Record, peer: Peer, after: int, *, paired: bool) -> Picked | None:
-    """What of ``record`` goes to ``peer``: changes numbered above ``after`` that it has not told us itself."""
-    if not record.alive:
-        return None
+def pick(record: Record, peer: Peer, clear: int, *, paired: bool) -> Picked | None:
+    """What of ``record`` goes to ``peer``: changes numbered above ``clear`` that it has not told us itself.
+
+    Not only those above the reader's position: a record that changed again moved on in the feed, and the position may
+    have passed the number of its earlier change meanwhile. Up to ``clear`` there is no such change left.
+    A record whose latest number is none of its entries' was fed as such (see `feed_again`): it goes whole.
+    """
     out = peer.agreement.out_fields(record.table)
+    if not record.alive or not out:
+        return None
     fields = [
         field
         for field, entry in record.entries.items()
-        if entry.seq > after and field in out and not _from_peer(entry, peer)
+        if entry.seq > clear and field in out and not _from_peer(entry, peer)
     ]
-    if not fields:
+    bare = all(entry.seq != record.seq for entry in record.entries.values())
+    if not fields and not bare:
         return None
-    if not paired:
+    if bare or not paired:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
+
+
+def feed_again(record: Record, numbering: Numbering) -> None:
+    """Let the record stand in the feed anew, to go whole: a number of its own, which none of its entries has."""
+    record.seq = numbering.next()
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:
@@ -74,6 +86,7 @@ class FeedReader:
         self._numbering = numbering
         self._uids = Uids(backend, numbering)
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
+        self._leftover = False
         self._bad: list[ProblemRow] = []
         self._link = setup.links[peer.link]
 
@@ -82,18 +95,20 @@ class FeedReader:
 
         ``leftover``: the journal was not drained whole, so rows of the records that are read are sealed first.
         """
+        self._leftover = leftover
         found = self._backend.records_after(after.seq, records)
         while leftover and self._seal_rows_of(found):
             found = self._backend.records_after(after.seq, records)
         full = len(found) == records
         head = self._numbering.close()
-        picked = self._pick(found, after.seq)
+        picked = self._pick(found)
         self._load(picked)
         picked, cut = _cut(picked, self._values, size)
         last = picked[-1].record.seq if cut else (found[-1].seq if full else head.seq)
         position = self._cursor(last, head)
         more = cut or full
         front = self._front(picked)
+        self._numbering.close()
         self._park_bad()
         if not picked:
             return ReadResult(None, position, more)
@@ -113,10 +128,11 @@ class FeedReader:
         seal(self._backend, self._setup, rows, self._numbering)
         return bool(rows)
 
-    def _pick(self, records: list[Record], after: int) -> list[Picked]:
-        wanted = [r for r in records if pick(r, self._peer, after, paired=True) is not None]
+    def _pick(self, records: list[Record]) -> list[Picked]:
+        clear = self._peer.clear
+        wanted = [r for r in records if pick(r, self._peer, clear, paired=True) is not None]
         paired = self._backend.paired(self._peer.link, [r.id for r in wanted]) if wanted else set()
-        found = [pick(r, self._peer, after, paired=r.id in paired) for r in wanted]
+        found = [pick(r, self._peer, clear, paired=r.id in paired) for r in wanted]
         return [p for p in found if p is not None]
 
     def _load(self, picked: Iterable[Picked]) -> None:
@@ -157,6 +173,8 @@ class FeedReader:
             targets = self._targets(level) - taken
             taken |= targets
             records = list(self._uids.records(targets))
+            if self._leftover and self._seal_rows_of(records):
+                records = list(self._backend.records_by_uid([record.uid for record in records]).values())
             paired = self._backend.paired(self._peer.link, [r.id for r in records]) if records else set()
             level = [
                 Picked(r, RowKind.WHOLE, tuple(sorted(out)))
@@ -180,6 +198,7 @@ class FeedReader:
 
     def _build(self, start: Cursor, end: Cursor, items: list[Picked]) -> Batch:
         origins: dict[bytes, int] = {}
+        aliases = self._backend.aliases([item.record.id for item in items])
         sections: dict[tuple[int, tuple[int, ...]], Section] = {}
         good: list[tuple[bytes, int]] = []
         for item in items:
@@ -190,6 +209,7 @@ class FeedReader:
             if not fields:
                 continue
             row = self._row(item, fields, values, origins)
+            row.aliases = aliases.get(item.record.id, [])
             key = (item.record.table, fields)
             section = sections.get(key)
             if section is None:

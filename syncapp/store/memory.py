@@ -60,7 +60,7 @@ class MemoryDatabase:
         self.next_pk = dict.fromkeys(setup.tables, 1)
         self.next_id = 1
         self.cursors = {link: _fresh(link) for link in setup.links}
-        self.leases: dict[int, str] = {}
+        self.leases: dict[int, tuple[str, int]] = {}
         self.peers: dict[int, PeerInfo] = {}
         self.status: dict[int, LinkStatus] = {}
         self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
@@ -121,13 +121,15 @@ class MemoryDatabase:
 
     def insert(self, table: int, values: Values) -> str:
         key = str(self.next_pk[table])
-        self._check_unique(table, key, values)
-        self.put(self.next_pk, table, self.next_pk[table] + 1)
-        info = self.setup.tables[table]
-        for number, field in info.fields.items():
+        fields = self.setup.tables[table].fields
+        empty = {n: [] if field.type.kind is Kind.RELATIONS else None for n, field in fields.items()}
+        values = {**empty, **values}
+        for number, field in fields.items():
             if field.required and values.get(number) is None:
                 raise RowRefused(field.name, "cannot_create")
-        self.put(self.tables[table], key, dict(values))
+        self._check_unique(table, key, values)
+        self.put(self.next_pk, table, self.next_pk[table] + 1)
+        self.put(self.tables[table], key, values)
         return key
 
     def update(self, table: int, key: str, values: Values) -> None:
@@ -188,6 +190,9 @@ class MemoryBackend:
         while len(log) > mark:
             log.pop()()
         self.database.undo = log
+
+    def glance(self) -> tuple[bool, Cursor]:
+        return bool(self.database.journal), self.database.state.head
 
     def now(self) -> int:
         return self.database.clock()
@@ -274,6 +279,14 @@ class MemoryBackend:
         record.uid = min(uid, record.uid) if travelled else uid
         self.save_records([record])
 
+    def aliases(self, records: Collection[int]) -> dict[int, list[bytes]]:
+        db, found = self.database, defaultdict(list)
+        if len(db.by_uid) > len(db.records):
+            for uid, number in sorted(db.by_uid.items()):
+                if number in records and db.records[number].uid != uid:
+                    found[number].append(uid)
+        return dict(found)
+
     # -- rows -----------------------------------------------------------------------------------------------
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
@@ -340,24 +353,27 @@ class MemoryBackend:
     def flows(self, link: int) -> dict[int, FlowState]:
         offers = [field for table in self.database.catalogues[link] for field in table.fields]
         known = self.database.flows[link]
-        return {f.number: known.get(f.number, FlowState()) for f in offers if f.sends or f.receives}
+        mapped = {f.number: FlowState() for f in offers if f.sends or f.receives}
+        return mapped | known
 
     def save_flows(self, link: int, flows: Mapping[int, FlowState]) -> None:
         for field, state in flows.items():
             self.database.put(self.database.flows[link], field, state)
 
     def claim(self, link: int, owner: str, until: int, *, force: bool = False) -> int | None:
-        if not force and self.database.leases.get(link, owner) != owner:
+        holder, end = self.database.leases.get(link, (owner, 0))
+        if not force and holder != owner and end > self.now():
             return None
         cursors = self.cursors(link)
         cursors.lease_token += 1
-        self.database.put(self.database.leases, link, owner)
+        self.database.put(self.database.leases, link, (owner, until))
         self.database.put(self.database.cursors, link, cursors)
         return cursors.lease_token
 
     def renew(self, link: int, token: int, until: int, state: LinkStatus | None = None) -> bool:
         if self.database.cursors[link].lease_token != token:
             return False
+        self.database.put(self.database.leases, link, (self.database.leases[link][0], until))
         if state is not None:
             self.database.put(self.database.status, link, state)
         return True

@@ -11,6 +11,9 @@ from syncapp.core.clock import Version
 from syncapp.core.mapping import Flow
 
 
+UID_BYTES = 16
+
+
 class Cell(NamedTuple):
     """An incoming field value: its version (None = baseline), the value in wire form, the sender's field number."""
 
@@ -20,7 +23,10 @@ class Cell(NamedTuple):
 
 
 class Incoming(msgspec.Struct):
-    """An incoming change of one record, in local terms. ``problem``: id of the parked change it was taken from."""
+    """An incoming change of one record, in local terms. ``problem``: id of the parked change it was taken from.
+
+    ``counted``: the fields whose fate is to be told; None = all. A field that was parked before has been counted then.
+    """
 
     uid: bytes
     table: int
@@ -30,6 +36,17 @@ class Incoming(msgspec.Struct):
     problem_field: int = 0
     tries: int = 0
     created_at: int = 0
+    aliases: tuple[bytes, ...] = ()
+    counted: frozenset[int] | None = None
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """All uids by which the sender knows the record."""
+        return (self.uid, *self.aliases)
+
+    def counts(self, field: int) -> bool:
+        """Whether the fate of ``field`` is to be told."""
+        return not self.problem and (self.counted is None or field in self.counted)
 
 
 class Translated(NamedTuple):
@@ -49,13 +66,24 @@ def translate(batch: Batch, by_peer: dict[int, Flow]) -> Translated:
         places = [(i, into[column], column) for i, column in enumerate(section.columns) if column in into]
         shut = [column for column in section.columns if column not in into]
         for row in section.rows:
-            if len(row.values) != len(section.columns):
-                raise ValueError("a row has another number of values than its section has columns")
+            _check_row(row, len(section.columns))
             refused.extend((row.uid, column) for column in shut)
             if flow is not None and places:
                 cells = _cells(row, places, batch.origins)
-                changes.append(Incoming(row.uid, flow.table, row.kind, cells))
+                aliases = tuple(row.aliases)
+                changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases))
     return Translated(changes, refused)
+
+
+def _check_row(row: Row, columns: int) -> None:
+    if len(row.values) != columns:
+        raise ValueError("a row has another number of values than its section has columns")
+    if len(row.versions) not in (1, columns):
+        raise ValueError("a row has neither one version nor one for each column")
+    if any(len(name) != UID_BYTES for name in (row.uid, *row.aliases)):
+        raise ValueError("a uid has 16 bytes")
+    if row.kind not in (RowKind.FIELDS, RowKind.WHOLE):
+        raise ValueError(f"row kind {row.kind} was not agreed on")
 
 
 def _cells(row: Row, places: list[tuple[int, int, int]], origins: list[bytes]) -> dict[int, Cell]:
@@ -71,6 +99,8 @@ def to_version(wire: WireVersion | None, origins: list[bytes]) -> Version | None
     """A wire version with its origins looked up."""
     if wire is None:
         return None
+    if wire.origin < 0 or any(index < 0 for index, _ in wire.seen):
+        raise IndexError("a negative index of an origin")
     if not wire.seen:
         return Version(wire.time, origins[wire.origin])
     return Version(wire.time, origins[wire.origin], tuple(sorted((origins[i], t) for i, t in wire.seen)))
@@ -79,6 +109,7 @@ def to_version(wire: WireVersion | None, origins: list[bytes]) -> Version | None
 class _Parked(msgspec.Struct, array_like=True):
     kind: int
     cells: list[tuple[int, Version | None, Any, int]]
+    aliases: tuple[bytes, ...] = ()
 
 
 _pack = msgspec.msgpack.Encoder()
@@ -92,22 +123,25 @@ def pack(change: Incoming, fields: set[int] | None = None) -> bytes:
         for field, cell in change.cells.items()
         if fields is None or field in fields
     ]
-    return _pack.encode(_Parked(change.kind if fields is None else int(RowKind.FIELDS), cells))
+    kind = change.kind if fields is None else int(RowKind.FIELDS)
+    return _pack.encode(_Parked(kind, cells, change.aliases))
 
 
 def unpack(uid: bytes, table: int, payload: bytes) -> Incoming:
     """The inverse of `pack`."""
     parked = _unpack.decode(payload)
     cells = {field: Cell(version, value, peer) for field, version, value, peer in parked.cells}
-    return Incoming(uid, table, parked.kind, cells)
+    return Incoming(uid, table, parked.kind, cells, aliases=parked.aliases)
 
 
 def fold(older: Incoming, newer: Incoming) -> Incoming:
-    """One change that has the newer version of each field of both; whole if the older one is."""
+    """One change that has the newer version of each field of both; whole if one of them is."""
     cells = dict(older.cells)
     for field, cell in newer.cells.items():
         known = cells.get(field)
         if known is None or known.version is None or (cell.version and cell.version.stamp >= known.version.stamp):
             cells[field] = cell
     kind = int(RowKind.WHOLE) if RowKind.WHOLE in (older.kind, newer.kind) else newer.kind
-    return Incoming(newer.uid, newer.table, kind, cells)
+    aliases = tuple(sorted({*older.names, *newer.names} - {newer.uid}))
+    counted = frozenset(newer.cells) if newer.counted is None else newer.counted
+    return Incoming(newer.uid, newer.table, kind, cells, aliases=aliases, counted=counted)

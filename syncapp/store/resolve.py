@@ -16,18 +16,26 @@ if TYPE_CHECKING:
 
 
 class Local(NamedTuple):
-    """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not."""
+    """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not.
+
+    ``fault``: why it is no value of its field at all.
+    """
 
     value: Any
     ready: bool = True
     missing: bytes | None = None
+    fault: str = ""
 
 
 class Matches(NamedTuple):
-    """``found``: uid → (table, local key) of the one row that matches; ``ambiguous``: uid → (key, how many)."""
+    """``found``: uid → (table, local key) of the one row that matches; ``ambiguous``: uid → (key, how many).
+
+    ``keys``: uid → the key, as people read it.
+    """
 
     found: dict[bytes, tuple[int, str]]
     ambiguous: dict[bytes, tuple[str, int]]
+    keys: dict[bytes, str]
 
 
 class Resolver:
@@ -73,55 +81,53 @@ class Resolver:
             if value is None:
                 return Local(None)
             if not isinstance(value, bytes):
-                return Local(value)
+                return Local(None, fault="a relation travels as a uid")
             key = self._keys.get(value)
             return Local(key) if key is not None else Local(None, ready=False, missing=value)
-        if field.type.kind is Kind.RELATIONS and isinstance(value, list):
-            keys: list[str] = []
-            for uid in value:
-                key = self._keys.get(uid)
-                if key is None:
-                    return Local(None, ready=False, missing=uid)
-                keys.append(key)
-            return Local(sorted(keys))
+        if field.type.kind is Kind.RELATIONS:
+            return self._local_list(value)
         return Local(value)
+
+    def _local_list(self, value: Any) -> Local:
+        if not isinstance(value, list) or not all(isinstance(uid, bytes) for uid in value):
+            return Local(None, fault="relations travel as a list of uids")
+        keys: set[str] = set()
+        for uid in value:
+            key = self._keys.get(uid)
+            if key is None:
+                return Local(None, ready=False, missing=uid)
+            keys.add(key)
+        return Local(sorted(keys))
 
     # -- matching --
 
     def match(self, changes: list[Incoming]) -> Matches:
         """Find existing rows that the new records of ``changes`` are, by the link's match fields."""
-        found: dict[bytes, tuple[int, str]] = {}
-        ambiguous: dict[bytes, tuple[str, int]] = {}
+        matches = Matches({}, {}, {})
         by_table: dict[int, list[Incoming]] = defaultdict(list)
         for change in changes:
             if self._link.match_by.get(change.table):
                 by_table[change.table].append(change)
         for table, group in by_table.items():
             self.learn(group)
-            self._match_table(table, group, found, ambiguous)
-        return Matches(found, ambiguous)
+            self._match_table(table, group, matches)
+        return matches
 
-    def _match_table(
-        self,
-        table: int,
-        group: list[Incoming],
-        found: dict[bytes, tuple[int, str]],
-        ambiguous: dict[bytes, tuple[str, int]],
-    ) -> None:
+    def _match_table(self, table: int, group: list[Incoming], result: Matches) -> None:
         fields = self._link.match_by[table]
         keys = {change.uid: key for change in group if (key := self._key(change, fields)) is not None}
         matches = self._backend.match(table, fields, set(keys.values())) if keys else {}
         taken: dict[str, bytes] = {}
         for uid, key in keys.items():
             rows = matches.get(key, [])
-            shown = ", ".join(str(part) for part in key)
+            shown = result.keys[uid] = ", ".join(str(part) for part in key)
             if len(rows) > 1:
-                ambiguous[uid] = (shown, len(rows))
+                result.ambiguous[uid] = (shown, len(rows))
             elif rows and rows[0] in taken:
-                ambiguous[uid] = (shown, 2)
+                result.ambiguous[uid] = (shown, 2)
             elif rows:
                 taken[rows[0]] = uid
-                found[uid] = (table, rows[0])
+                result.found[uid] = (table, rows[0])
 
     def _key(self, change: Incoming, fields: tuple[int, ...]) -> Key | None:
         """The change's match key in local terms; None when it lacks one of the fields."""
@@ -132,7 +138,7 @@ class Resolver:
             if cell is None:
                 return None
             local = self.local(infos[field], cell.value)
-            if not local.ready or local.value is None or isinstance(local.value, (list, dict)):
+            if not local.ready or local.value is None or isinstance(local.value, list | dict):
                 return None
             key.append(local.value)
         return tuple(key)

@@ -225,13 +225,13 @@ def _status(link: Link, facts: Facts, now: int) -> LinkStatus:
 def _state(link: Link, row: LinkState, now: int) -> tuple[str, str]:
     """The state that people see, and the sentence that goes with it (none while all is well)."""
     if link.paused:
-        return "paused", gettext(texts.PLAIN_REASONS["paused"])
+        return "paused", _plain("paused")
     if row.state in ("connected", "connecting") and row.lease_until < now and _driven(row):
         return "offline", gettext(texts.CUT_OFF if link.mode == Link.Mode.PASSIVE else texts.NOT_RUNNING)
     if (
         row.state == "paused" and not row.reason_code
     ):  # resumed here a moment ago; the engine has not looked yet
-        return "connecting", gettext(texts.PLAIN_REASONS["connecting"])
+        return "connecting", _plain("connecting")
     late = row.state == "connecting" and row.state_since and now - row.state_since > CONNECTING_LIMIT
     state = "offline" if late else row.state
     return state, _reason(link, row, state)
@@ -250,6 +250,10 @@ def _reason(link: Link, row: LinkState, state: str) -> str:
         return texts.inert(sentence(row.reason_code, params, gettext))
     if state == "never":
         return gettext(texts.NEVER_PASSIVE if link.mode == Link.Mode.PASSIVE else texts.NEVER_ACTIVE)
+    return _plain(state)
+
+
+def _plain(state: str) -> str:
     return gettext(texts.PLAIN_REASONS.get(state, texts.PLAIN_REASONS["attention"]))
 
 

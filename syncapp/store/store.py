@@ -6,21 +6,23 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from syncapp import errors
-from syncapp.core.changes import Batch, Cursor, Entry, Fate, Totals
+from syncapp.core.changes import Batch, Cursor, Fate, Totals
 from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello
 from syncapp.core.policy import BATCH_BYTES
-from syncapp.store.apply import Applier, Source, reopen
-from syncapp.store.base import Backend, FlowState, LinkStatus, PeerInfo, Setup
-from syncapp.store.feed import FeedReader, Peer, ReadResult
+from syncapp.store.apply import Applier, Source
+from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Setup
+from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
+from syncapp.store.ledger import reopen
 from syncapp.store.parked import translate
 from syncapp.store.sealing import Numbering, seal
 
 SEAL_ROWS = 5000
+#: How many records that we lack are asked for at once.
+WANT_MOST = 1000
+FOREVER = 2**62
 
 
 class Applied(NamedTuple):
@@ -34,10 +36,15 @@ class Applied(NamedTuple):
 
 
 class Agreed(NamedTuple):
-    """What two programs agreed on in the handshake, and where our feed goes on."""
+    """What two programs agreed on in the handshake, and where our feed goes on.
+
+    ``totals`` and ``want`` are for `Session.go`: the peer may have missed them when the last conversation broke off.
+    """
 
     agreement: Agreement
     position: Cursor
+    totals: Totals
+    want: list[bytes]
 
 
 class Greeting(NamedTuple):
@@ -53,18 +60,24 @@ class Greeting(NamedTuple):
 class Store:
     """Decides with `core`, speaks to a `Backend`. One per thread, like its backend."""
 
-    def __init__(self, backend: Backend, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        seal_rows: int = SEAL_ROWS,
+    ) -> None:
         self.backend = backend
+        self._seal_rows = seal_rows
         #: The database's alias among Django's, for what is not the backend's business.
         self.using: str = getattr(backend, "using", "default")
         self._random = random_bytes
 
     # -- our feed -------------------------------------------------------------------------------------------
 
-    def seal(self, rows: int = SEAL_ROWS) -> bool:
-        """Seal up to ``rows`` journal rows; returns whether there may be more."""
+    def seal(self, rows: int = 0) -> bool:
+        """Seal up to ``rows`` journal rows (0: as many as one transaction takes); whether there may be more."""
         with self.backend.transaction():
-            return self._seal(self.backend.setup(), self._numbering(), rows)
+            return self._seal(self.backend.setup(), self._numbering(), rows or self._seal_rows)
 
     def _numbering(self) -> Numbering:
         return Numbering(self.backend, self._random)
@@ -86,11 +99,15 @@ class Store:
         size: int = BATCH_BYTES,
     ) -> ReadResult:
         """Seal, then read the feed after ``after`` for the peer ``instance`` of ``link``."""
+        pending, head = self.backend.glance()
+        if not pending and head.seq <= after.seq:
+            return ReadResult(None, after, more=False)
         with self.backend.transaction():
             setup = self.backend.setup()
             numbering = self._numbering()
-            leftover = self._seal(setup, numbering, SEAL_ROWS, close=False)
-            reader = FeedReader(self.backend, setup, Peer(link, agreement, instance), numbering)
+            leftover = self._seal(setup, numbering, self._seal_rows, close=False)
+            peer = Peer(link, agreement, instance, self.backend.cursors(link).scanned)
+            reader = FeedReader(self.backend, setup, peer, numbering)
             result = reader.read(after, records, size, leftover=leftover)
             return result._replace(more=result.more or leftover)
 
@@ -105,8 +122,8 @@ class Store:
             cursors.last_exchange = self.backend.now()
             if ack.have.seq > cursors.acked.seq:
                 cursors.acked = ack.have
-                cursors.scanned = max(cursors.scanned, ack.have.seq)
-            if ack.totals is not None and ack.totals.received:
+            cursors.scanned = max(cursors.scanned, ack.clear)
+            if ack.totals is not None and ack.totals.received >= cursors.peer_totals.received:
                 cursors.peer_totals = ack.totals
             self._check_lease(link, self.backend.save_cursors(cursors), cursors.lease_token == token)
             if ack.confirmed:
@@ -125,10 +142,10 @@ class Store:
     def _send_whole(self, link: int, uids: list[bytes]) -> None:
         """The peer does not know these records: put them into the feed again, to go whole."""
         numbering = self._numbering()
-        records = [record for record in self.backend.records_by_uid(set(uids)).values() if record.alive]
+        found = self.backend.records_by_uid(set(uids)).values()
+        records = list({record.id: record for record in found if record.alive}.values())
         for record in records:
-            record.seq = numbering.next()
-            record.entries = {f: Entry(e.version, record.seq, 0) for f, e in record.entries.items()}
+            feed_again(record, numbering)
         self.backend.save_records(records)
         self.backend.drop_pairs(link, {record.id for record in records})
         numbering.close()
@@ -194,7 +211,7 @@ class Store:
     def greeting(self, link: int) -> Greeting:
         """Our part of the hello on this link."""
         with self.backend.transaction():
-            self._seal(self.backend.setup(), self._numbering(), SEAL_ROWS)
+            self._seal(self.backend.setup(), self._numbering(), self._seal_rows)
             state = self.backend.instance()
             have = self.backend.cursors(link).applied
             catalogue = self.backend.catalogue(link)
@@ -226,10 +243,26 @@ class Store:
                 clock_offset=clock_offset,
                 head=hello.head.seq,
             )
-            self.backend.save_peer(link, peer)
+            # A new link begins at the head of that moment (older rows are initial sync's), which the peer cannot know.
             position = hello.have if hello.have.seq else cursors.acked
-            self._resume(link, agreement, position)
-            return Agreed(agreement, position)
+            self._believe(cursors, position)
+            self.backend.save_peer(link, peer)
+            self._resume(link, agreement, cursors.scanned)
+            return Agreed(agreement, position, cursors.totals, self._wanted(link))
+
+    def _believe(self, cursors: LinkCursors, have: Cursor) -> None:
+        """The peer knows best how far it is: its last acknowledgement may be lost, its database older than it."""
+        if cursors.acked == have:
+            return
+        if have.seq < cursors.acked.seq:
+            cursors.scanned = 0
+        cursors.acked = have
+        self.backend.save_cursors(cursors)
+
+    def _wanted(self, link: int) -> list[bytes]:
+        """Records of which we have changes but not the record."""
+        rows = self.backend.problems_due(link, FOREVER, WANT_MOST)
+        return sorted({row.uid for row in rows if row.code == "unknown_record"})
 
     def _check_identity(self, hello: Hello, ours: bytes, known: bytes) -> None:
         if hello.instance == ours:
@@ -249,7 +282,7 @@ class Store:
         if tag != have.tag and not forgotten:
             raise errors.RestoredHere()
 
-    def _resume(self, link: int, agreement: Agreement, position: Cursor) -> None:
+    def _resume(self, link: int, agreement: Agreement, clear: int) -> None:
         """Fields that flow again after a suspension: what was sealed since goes again."""
         sent = {field for flow in agreement.tables.values() for field in flow.out}
         changed: dict[int, FlowState] = {}
@@ -257,10 +290,10 @@ class Store:
         for field, state in self.backend.flows(link).items():
             if field in sent and not state.flowing:
                 changed[field] = FlowState(True, None)
-                if state.resume is not None and state.resume < position.seq:
+                if state.resume is not None:
                     again[field] = state.resume
             elif field not in sent and state.flowing:
-                changed[field] = FlowState(False, position.seq)
+                changed[field] = FlowState(False, clear)
         if changed:
             self.backend.save_flows(link, changed)
         if again:
@@ -294,5 +327,5 @@ class Store:
 
 
 def _sum(into: Totals, more: Totals) -> None:
-    for name in msgspec.structs.fields(Totals):
-        setattr(into, name.name, getattr(into, name.name) + getattr(more, name.name))
+    for name in Totals.__struct_fields__:
+        setattr(into, name, getattr(into, name) + getattr(more, name))

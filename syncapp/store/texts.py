@@ -67,6 +67,10 @@ SUSPENDED: dict[str, str] = {
         'The table "{table}" is already exchanged with another table of the other program; "{field}" would '
         "join a second one."
     ),
+    mapping.SUSPENDED_LATER: N_(
+        'The field "{field}" is noted, but values of its kind (users, deletions, files) are not exchanged in this '
+        "version."
+    ),
 }
 SUSPENDED_UNKNOWN = N_('The field "{field}" does not flow ({code}).')
 

@@ -29,6 +29,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, time
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from syncapp.core.mapping import FieldType, Kind
@@ -242,6 +243,57 @@ _MAKERS: dict[Kind, Callable[[FieldType], Check]] = {
     Kind.USER: _key,
     Kind.KEY: _key,
     Kind.RELATIONS: _keys,
+}
+
+
+# -- from one type to another -------------------------------------------------------------------------------
+
+
+def adapt(value: Any, source: Kind, target: FieldType) -> Any:
+    """A wire value of ``source`` in the form of ``target``, as `mapping.fit` allows; what does not fit stays as it is.
+
+    Numbers are rounded half to even and texts cut where the target is narrower (a pair that was agreed as lossy).
+    A value that is not of its own kind, or has no form in the target, is for `checker` to refuse.
+    """
+    if source is not target.kind:
+        convert = _CONVERT.get((source, target.kind))
+    else:
+        convert = {Kind.DECIMAL: _to_decimal, Kind.TEXT: _to_text}.get(source)
+    if value is None or convert is None:
+        return value
+    try:
+        return convert(value, target)
+    except (ArithmeticError, ValueError, TypeError, AttributeError):
+        return value
+
+
+def _to_decimal(value: Any, target: FieldType) -> str:
+    # repr() of a float is the shortest text that means it: 0.1 and not 0.1000000000000000055….
+    number = Decimal(repr(value) if value.__class__ is float else value)
+    text = format(number.quantize(Decimal(1).scaleb(-(target.places or 0)), context=_WIDE), "f")
+    return text if text.strip("-0.") else text.lstrip("-")
+
+
+def _to_integer(value: Any, target: FieldType) -> int:
+    return int(Decimal(repr(value) if value.__class__ is float else value).to_integral_value(context=_WIDE))
+
+
+def _to_text(value: Any, target: FieldType) -> str:
+    return str(value)[: target.length]
+
+
+_WIDE = Context(prec=1000, rounding=ROUND_HALF_EVEN)
+_CONVERT: dict[tuple[Kind, Kind], Callable[[Any, FieldType], Any]] = {
+    (Kind.BOOLEAN, Kind.INTEGER): lambda value, target: int(value),
+    (Kind.INTEGER, Kind.DECIMAL): _to_decimal,
+    (Kind.UUID, Kind.TEXT): _to_text,
+    (Kind.DATE, Kind.DATETIME): lambda value, target: f"{value}T00:00:00Z",
+    (Kind.FLOAT, Kind.DECIMAL): _to_decimal,
+    (Kind.FLOAT, Kind.INTEGER): _to_integer,
+    (Kind.DECIMAL, Kind.FLOAT): lambda value, target: float(value),
+    (Kind.DECIMAL, Kind.INTEGER): _to_integer,
+    (Kind.INTEGER, Kind.FLOAT): lambda value, target: float(value),
+    (Kind.DATETIME, Kind.DATE): lambda value, target: value[:10],
 }
 
 

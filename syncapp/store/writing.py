@@ -59,10 +59,20 @@ class Write:
         entry = self.record.entries.get(field)
         if entry is not None:
             self.versions[field] = entry.version
-        verdict = Verdict(cell, merged, local.value if local.ready else cell.value)
-        if not local.ready and merged.outcome.writes:
+        readable = local.ready and not local.fault
+        verdict = Verdict(cell, merged, local.value if readable else cell.value)
+        if local.fault and merged.outcome.writes:
+            verdict.held = ("value", {"value": _short(cell.value), "detail": local.fault}, None)
+        elif not local.ready and merged.outcome.writes:
             verdict.held = ("missing_target", {}, local.missing)
         self.verdicts[field] = verdict
+
+    def result(self, field: int) -> str:
+        """What became of ``field``, for the account."""
+        outcome = self.verdicts[field].merged.outcome
+        if self.create or outcome.writes:
+            return "applied"
+        return "duplicate" if outcome in (Outcome.DUPLICATE, Outcome.BASELINE) else "superseded"
 
 
 class Writer:
@@ -139,9 +149,9 @@ class Writer:
                 verdict.held = ("missing_target", params, local.missing)
                 write.late[field] = verdict.cell.value
                 continue
-            reason = self._backend.check(write.change.table, field, local.value)
+            reason = local.fault or self._backend.check(write.change.table, field, local.value)
             if reason:
-                params = {"table": info.label, "field": spec.name, "value": _short(local.value), "detail": reason}
+                params = {"table": info.label, "field": spec.name, "value": _short(verdict.value), "detail": reason}
                 write.failed = Failure("value", params)
                 return {}
             verdict.value = values[field] = local.value
@@ -162,14 +172,21 @@ class Writer:
         """Relations within a cycle: set them now that both ends exist."""
         again: list[Write] = []
         for write in writes:
+            if write.failed is not None:
+                continue
             fields = self._setup.tables[write.change.table].fields
             for field, value in write.late.items():
                 local = self._resolver.local(fields[field], value)
-                if local.ready and write.failed is None:
+                if local.ready:
                     verdict = write.verdicts[field]
                     verdict.held, verdict.value = None, local.value
-                    again.append(write)
-        self._update_rows(again, lambda write: {f: write.verdicts[f].value for f in write.late if not write.verdicts[f].held})
+            again.append(write)
+        self._update_rows(again, _late)
+        for write in again:
+            if write.failed is not None:  # the record stands; only these fields wait
+                for field in _late(write):
+                    write.verdicts[field].held = (write.failed.code, write.failed.params, None)
+                write.failed = None
 
     # -- updating -------------------------------------------------------------------------------------------
 
@@ -184,7 +201,8 @@ class Writer:
         for field, verdict in write.verdicts.items():
             name = info.fields[field].name
             if verdict.held is not None:
-                verdict.held = (verdict.held[0], {"table": info.label, "field": name}, verdict.held[2])
+                code, params, waits = verdict.held
+                verdict.held = (code, {**params, "table": info.label, "field": name}, waits)
             elif verdict.merged.outcome.writes:
                 reason = self._backend.check(write.change.table, field, verdict.value)
                 if reason:
@@ -215,16 +233,33 @@ class Writer:
         group: list[tuple[Write, dict[int, Any]]],
         action: Callable[[list[tuple[Write, dict[int, Any]]]], None],
     ) -> None:
-        """All at once; if the database refuses, one by one, so that only the bad ones fail."""
+        """All at once; if the database refuses, one by one, so that only the bad ones fail.
+
+        What is refused is tried again while others of the group succeed: they may have made room for its unique value.
+        """
+        refused = self._try(group, action)
+        if refused is None:
+            return
+        left = group
+        while left:
+            failures = [(item, error) for item in left if (error := self._try([item], action)) is not None]
+            if len(failures) == len(left):
+                for (write, _), error in failures:
+                    self._refuse(table, write, error)
+                return
+            left = [item for item, _ in failures]
+
+    def _try(
+        self,
+        group: list[tuple[Write, dict[int, Any]]],
+        action: Callable[[list[tuple[Write, dict[int, Any]]]], None],
+    ) -> RowRefused | None:
         try:
             with self._backend.savepoint():
                 action(group)
         except RowRefused as refused:
-            if len(group) == 1:
-                self._refuse(table, group[0][0], refused)
-                return
-            for item in group:
-                self._in_bulk_or_singly(table, [item], action)
+            return refused
+        return None
 
     def _refuse(self, table: int, write: Write, refused: RowRefused) -> None:
         label = self._setup.tables[table].label
@@ -242,6 +277,11 @@ def _written(write: Write) -> dict[int, Any]:
         and verdict.merged.outcome.writes
         and (field not in write.ours or write.ours[field] != verdict.value)
     }
+
+
+def _late(write: Write) -> dict[int, Any]:
+    """The values of relations that were filled in once both ends existed."""
+    return {field: write.verdicts[field].value for field in write.late if write.verdicts[field].held is None}
 
 
 def _short(value: Any) -> str:

@@ -12,11 +12,12 @@ puts in:
 * the reason of a close frame, both ways (``reason`` of ``websocket.close`` and ``websocket.disconnect``), and
   a close frame for a message above the limit rather than a connection that just drops.
 * an end that waits for the applications it cancels, so that they can close their connections with a reason.
-  (Daphne's own goes on as soon as the first of them is gone, and fails for a connection younger than a second.)
+  (Daphne's own goes on as soon as the first of them is gone, and fails for a connection younger than a
+  second.)
 
-Otherwise only websockets are touched. All of it leans on Daphne's insides: the versions are pinned, and `install`
-refuses a Daphne that looks different. Importing `syncapp.web.routing` installs it, so that it also holds
-under ``daphne project.asgi:application``.
+Otherwise only websockets are touched. All of it leans on Daphne's insides: the versions are pinned, and
+`install` refuses a Daphne that looks different. Importing `syncapp.web.routing` installs it, so that it also
+holds under ``daphne project.asgi:application``.
 """
 
 from __future__ import annotations

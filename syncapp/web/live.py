@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 NOT_ALLOWED = 4403
 BEAT = 3.0
 #: How often the user's session and permission are looked at again.
-RECHECK = 20.0
+RECHECK = 10.0
 #: Older data get no beats: a server that cannot read its database must not look healthy.
 STALE = 5.0
 MESSAGE_LIMIT = 4_096

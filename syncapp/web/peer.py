@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from syncapp.core.frames import SUBPROTOCOL, check_size, closed, short_reason
-from syncapp.errors import Stopping, TransportError
+from syncapp.errors import Stopping, SyncError, TransportError
 from syncapp.transports.base import MAX_FRAME, Channel, Frame
 
 logger = logging.getLogger(__name__)
@@ -131,13 +131,13 @@ class PeerEndpoint:
             pass  # it ended, which is known to whoever drove it
         except Exception:
             logger.exception("The conversation with %s failed", channel.remote)
-            await channel.close("an error inside the other program; its log says more")
+            await channel.close(SyncError.code)  # no more than that is a stranger's business
         finally:
             # Daphne leaves a connection open whose application has returned.
             await channel.close()
 
     async def _last_words(self, channel: InboundChannel) -> None:
-        await channel.close(str(Stopping()))
+        await channel.close(Stopping.code)
         try:
             async with asyncio.timeout(LAST_WORDS):
                 await channel.wait_gone()

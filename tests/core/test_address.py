@@ -19,7 +19,11 @@ DASHED = "7zzz-zzzz-zzzz-zzzz-zzzz-zzzz-zO"
         ("https://host/", "https://host", "wss://host/sync/peer/"),
         ("https://host:443", "https://host", "wss://host/sync/peer/"),
         ("http://host:443", "http://host:443", "ws://host:443/sync/peer/"),
-        ("  HTTPS://Host.Example.COM/Prefix/ ", "https://host.example.com/Prefix", "wss://host.example.com/Prefix/sync/peer/"),
+        (
+            "  HTTPS://Host.Example.COM/Prefix/ ",
+            "https://host.example.com/Prefix",
+            "wss://host.example.com/Prefix/sync/peer/",
+        ),
         ("wss://host/a/b", "https://host/a/b", "wss://host/a/b/sync/peer/"),
         ("ws://host", "http://host", "ws://host/sync/peer/"),
         ("https://host/sync/peer/", "https://host", "wss://host/sync/peer/"),

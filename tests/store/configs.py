@@ -21,6 +21,8 @@ log = true
 interval = 2.5
 user_matching = "full_name"
 large_file_bytes = 1000
+proxy = "http://proxy:3128"
+plain_text = true
 fallback_after = 60
 upload_folder = "/srv/up"
 ftp = { host = "ftp.example.com", port = 2121, user = "u", password = "tuna", tls = true }

@@ -28,6 +28,8 @@ def link_fields(
 ) -> Linked:
     """Map these fields (``"*"``: all) of these tables both ways on a new link, and install the triggers."""
     catalogue.refresh()
+    # A test that commits is cleaned up by deleting, which triggers notice.
+    models.Journal.objects.all().delete()
     link = models.Link.objects.create(name="Office", mode="active", code="code", log=log)
     fields = models.Field.objects.filter(retired=False).select_related("table")
     for field in fields:

@@ -27,6 +27,7 @@ def test_a_link_with_everything() -> None:
     assert conf.decrypt(link.secret) == "swordfish"
     assert normal_code(link.code) == link.code
     assert link.options["large_file_bytes"] == 1000
+    assert (link.options["plain_text"], link.options["proxy"]) == (True, "http://proxy:3128")
     assert link.options["upload_folder"] == "/srv/up"
     assert conf.decrypt(link.options["ftp"]["secret"]) == "tuna"
     assert "tuna" not in str(link.options)
@@ -66,6 +67,15 @@ def test_applying_puts_back_triggers_that_somebody_removed() -> None:
     assert triggers.verify() != []
     assert apply(ACTIVE) == []
     assert triggers.verify() == []
+
+
+def test_a_table_that_the_settings_have_come_to_offer() -> None:
+    text = PASSIVE.replace("crm.Client", "auth.Group")
+    refused(text)
+    with override_settings(SYNCAPP_TABLES=["crm.*", "auth.Group"]):
+        apply(text)
+        assert mappings("Branch") == {"auth.Group.name": "both"}
+        assert triggers.verify() == []
 
 
 def test_a_second_time_changes_nothing() -> None:
@@ -234,6 +244,8 @@ def test_the_form_of_an_export() -> None:
         "log": True,
         "interval": 2.5,
         "user_matching": "full_name",
+        "plain_text": True,
+        "proxy": "http://proxy:3128",
         "large_file_bytes": 1000,
         "fallback_after": 60,
         "upload_folder": "/srv/up",

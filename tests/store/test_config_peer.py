@@ -80,7 +80,8 @@ def test_a_pair_that_does_not_fit(field: str, sentence: str) -> None:
 
 def test_a_field_of_the_same_name_is_compared_too() -> None:
     assert refused('note = "both"') == (
-        'Link "Branch", field "crm.Client.note": types differ (text here, integer there) and cannot be linked.'
+        'Link "Branch", field "crm.Client.note": types differ (text here, integer there) '
+        "and cannot be linked."
     )
 
 
@@ -105,8 +106,9 @@ def test_a_pair_that_fits(field: str) -> None:
 
 
 def test_one_field_of_the_other_program_for_two_here_by_number_and_by_name() -> None:
-    text = 'name = { direction = "both", peer = 70 }\nnote = { direction = "download", peer = "shop.Buyer.title" }'
-    assert "name the same field of the other program" in refused(text)
+    name = 'name = { direction = "both", peer = 70 }'
+    note = 'note = { direction = "download", peer = "shop.Buyer.title" }'
+    assert "name the same field of the other program" in refused(f"{name}\n{note}")
 
 
 def test_a_catalogue_that_cannot_be_read_forbids_nothing() -> None:

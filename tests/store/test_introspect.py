@@ -109,9 +109,10 @@ def test_relations() -> None:
     assert place["parent"].type == FieldType(Kind.RELATION, null=True, target="testapp.Place")
     assert place["parent"].column == "parent_id"
     assert place["owner"].type == FieldType(Kind.USER, null=True)
-    visit = fields(testapp.Visit)
     # A relation to a proxy refers to rows of the table behind it.
-    assert visit["place"].type.target == "testapp.Place"
+    beside = fields(testapp.Restaurant)["beside"]
+    assert beside.type == FieldType(Kind.RELATION, null=True, target="testapp.Place")
+    visit = fields(testapp.Visit)
     assert visit["token"].type == FieldType(Kind.RELATION, target="testapp.Token")
     assert visit["place"].required
 
@@ -145,7 +146,7 @@ def test_what_is_not_offered_of_relations() -> None:
 def test_a_child_table_has_its_own_columns_and_the_required_relation_to_its_parent() -> None:
     described = describe(testapp.Restaurant)
     assert described.db_table == "testapp_restaurant"
-    assert [field.name for field in described.fields] == ["place_ptr", "stars", *SYSTEM]
+    assert [field.name for field in described.fields] == ["place_ptr", "stars", "beside", *SYSTEM]
     parent = fields(testapp.Restaurant)["place_ptr"]
     assert parent.type == FieldType(Kind.RELATION, target="testapp.Place")
     assert parent.required

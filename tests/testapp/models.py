@@ -98,12 +98,13 @@ class Restaurant(Place):
     """A child with a table of its own."""
 
     stars = models.IntegerField(default=0)
+    beside = models.ForeignKey(PlaceProxy, models.SET_NULL, null=True, related_name="+")
 
 
 class Visit(models.Model):
     """A many-to-many with a model of its own."""
 
-    place = models.ForeignKey(PlaceProxy, models.CASCADE)
+    place = models.ForeignKey(Place, models.CASCADE)
     token = models.OneToOneField(Token, models.CASCADE)
 
 

@@ -4,6 +4,7 @@ import { useApp } from "../app";
 import { ago, catalogues, clockTime, count, type TextKey, t, tn } from "../i18n";
 import { stateMoment, stateOf, stateWords } from "../state";
 import type { LinkStatus } from "../types";
+import { type Column, columnTitle } from "./columns";
 import { Mark } from "./Mark";
 import { Moment } from "./Moment";
 import { Notes } from "./Notes";
@@ -19,8 +20,9 @@ export function LinkRow({ id, columns }: { id: number; columns: number }) {
         <th role="rowheader" scope="row" class="name">
           {link.link}
         </th>
-        <Cell label="mode">{word(link.mode)}</Cell>
-        <Cell label="transport">{word(link.transport)}</Cell>
+        <Cell label="mode">
+          {word(link.mode)} <span class="muted second">{word(link.transport)}</span>
+        </Cell>
         <Waiting link={link} />
         <Cell label="problems" kind="number" alarming={link.problems > 0}>
           {count(link.problems)}
@@ -29,10 +31,7 @@ export function LinkRow({ id, columns }: { id: number; columns: number }) {
           {count(link.conflicts)}
         </Cell>
         <Cell label="sent" kind="number">
-          {count(link.sent)}
-        </Cell>
-        <Cell label="received" kind="number">
-          {count(link.received)}
+          {count(link.sent)} <span class="second">{count(link.received)}</span>
         </Cell>
         <LastExchange link={link} />
         <Cell label="peer">
@@ -47,7 +46,7 @@ export function LinkRow({ id, columns }: { id: number; columns: number }) {
 }
 
 interface CellProps {
-  label: TextKey;
+  label: Column;
   kind?: string;
   alarming?: boolean;
   children?: preact.ComponentChildren;
@@ -56,7 +55,7 @@ interface CellProps {
 /** On narrow screens the label stands beside the value, the header row being gone. */
 function Cell({ label, kind = "", alarming = false, children }: CellProps) {
   return (
-    <td role="cell" class={`${label} ${kind} ${alarming ? "alarming" : ""}`} data-label={t(label)}>
+    <td role="cell" class={`${label} ${kind} ${alarming ? "alarming" : ""}`} data-label={columnTitle(label)}>
       <span class="value">{children}</span>
     </td>
   );

@@ -1,19 +1,18 @@
 /** The list of links. Roles are spelled out because cards on narrow screens take the table's own away. */
 
 import { useApp } from "../app";
-import { type TextKey, t } from "../i18n";
+import { t } from "../i18n";
+import { type Column, columnTitle } from "./columns";
 import { LinkRow } from "./LinkRow";
 
-const COLUMNS: readonly TextKey[] = [
+const COLUMNS: readonly Column[] = [
   "status",
   "name",
   "mode",
-  "transport",
   "waiting",
   "problems",
   "conflicts",
   "sent",
-  "received",
   "lastExchange",
   "peer",
 ];
@@ -30,7 +29,7 @@ export function LinkTable() {
         <tr role="row">
           {columns.map((key) => (
             <th role="columnheader" scope="col" key={key} class={key}>
-              {t(key)}
+              {columnTitle(key)}
             </th>
           ))}
         </tr>

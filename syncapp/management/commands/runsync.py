@@ -16,4 +16,8 @@ class Command(SyncCommand):
     def run(self, **options: Any) -> None:
         from syncapp.engine.supervisor import Supervisor
 
+        try:
+            service.prepare(migrate=False)
+        except service.CannotRun as error:
+            raise self.fail(str(error)) from error
         service.run_engine(lambda: Supervisor().run())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import CommandParser
 from django.utils.module_loading import import_string
 
@@ -44,19 +43,20 @@ class Command(SyncCommand):
         from syncapp.engine.supervisor import Supervisor
 
         host, port = self._split(options["address"])
-        if port:
-            service.check_free(host, port)
-        if not options["no_migrate"]:
-            call_command("migrate", interactive=False, verbosity=0)
-        application = import_string(settings.ASGI_APPLICATION)
-        healthy = service.serve(
-            application,
-            host,
-            port,
-            lambda: Supervisor().run(),
-            ready=self._announce,
-            behind_proxy=options["behind_proxy"],
-        )
+        try:
+            if port:
+                service.check_free(host, port)
+            service.prepare(migrate=not options["no_migrate"])
+            healthy = service.serve(
+                import_string(settings.ASGI_APPLICATION),
+                host,
+                port,
+                lambda: Supervisor().run(),
+                ready=self._announce,
+                behind_proxy=options["behind_proxy"],
+            )
+        except service.CannotRun as error:
+            raise self.fail(str(error)) from error
         if not healthy:
             raise self.fail("The sync engine has ended unexpectedly; the log says why.")
 

@@ -13,6 +13,10 @@ from syncapp.errors import ConfigRefused
 from syncapp.management.base import SyncCommand
 from syncapp.store import config
 
+_EXPORT = "python manage.py syncconfig export > branch.toml"
+_FORK = "python manage.py syncconfig fork"
+_REBIND = 'python manage.py syncconfig rebind "Head office"'
+
 
 class Command(SyncCommand):
     help = (
@@ -26,9 +30,9 @@ class Command(SyncCommand):
             actions, "apply", "make links and fields as a file says; a second time changes nothing"
         )
         apply.add_argument("file", metavar="FILE", help="the TOML file; - reads standard input")
-        self.add_action(actions, "export", "print the configuration, without passwords")
-        self.add_action(actions, "fork", "give a cloned database an identity of its own")
-        rebind = self.add_action(actions, "rebind", "forget which program a link is bound to")
+        self.add_action(actions, "export", "print the configuration, without passwords", _EXPORT)
+        self.add_action(actions, "fork", "give a cloned database an identity of its own", _FORK)
+        rebind = self.add_action(actions, "rebind", "forget which program a link is bound to", _REBIND)
         rebind.add_argument("link", metavar="LINK", help="name of the link")
 
     def run(self, **options: Any) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from django.core.management.base import CommandParser
 
 from syncapp.management.base import SyncCommand
-from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
+from syncapp.store.catalogue import CatalogueField, CatalogueTable, refresh, tables
 
 
 class Command(SyncCommand):
@@ -23,6 +23,8 @@ class Command(SyncCommand):
 
     def run(self, **options: Any) -> None:
         self.require_migrated()
+        # SYNCAPP_TABLES may have changed since the last migration.
+        refresh()
         chosen = self._choose(options["table"])
         for table in chosen:
             self._show(table)
@@ -41,10 +43,9 @@ class Command(SyncCommand):
         if len(found) > 1:
             raise self.fail(f'Several tables are called "{name}": {_labels(found)}. Name the app too.')
         if not found:
-            similar = get_close_matches(
-                wanted, [table.label.lower() for table in everything], n=5, cutoff=0.4
-            )
-            offer = [table for table in everything if table.label.lower() in similar] or everything
+            by_label = {table.label.lower(): table for table in everything}
+            similar = get_close_matches(wanted, by_label, n=3)
+            offer = [by_label[label] for label in similar] or everything
             raise self.fail(f'There is no table "{name}" on offer. Tables: {_labels(offer) or "none"}.')
         return found
 

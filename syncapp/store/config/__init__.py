@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 
+from syncapp.core.mapping import LATER, Direction
 from syncapp.errors import ConfigRefused, UnknownLink
 from syncapp.models import Instance, Link, LinkState
-from syncapp.store.catalogue import bump, lock_instance
+from syncapp.store.catalogue import bump, lock_instance, refresh
 from syncapp.store.config.export import export
 from syncapp.store.config.parse import parse
-from syncapp.store.config.validate import validate
+from syncapp.store.config.validate import LinkPlan, validate
 from syncapp.store.config.write import write
 
 __all__ = ["apply", "export", "fork", "rebind"]
@@ -32,14 +33,29 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
     spec, errors = parse(text)
     with transaction.atomic(using=using):
         instance = lock_instance(using)
+        # SYNCAPP_TABLES may have changed since the last migration.
+        refresh(using)
         plans, found = validate(spec, os.environ if env is None else env, using)
         if errors or found:
             raise ConfigRefused([*errors, *found])
         changes = write(plans, instance, using)
         if changes:
             bump(using)
+            changes += _notes(plans)
         _install_triggers(using)
     return changes
+
+
+def _notes(plans: Iterable[LinkPlan]) -> list[str]:
+    """Sentences about fields that are mapped but wait for a later version: nothing is silent."""
+    return [
+        f'Link "{link.spec.name}": {table.table.label}.{field.entry.name} is noted, but values of its kind '
+        f"({field.entry.type.kind.value}) are not exchanged in this version."
+        for link in plans
+        for table in link.tables
+        for field in table.fields
+        if field.entry.type.kind in LATER and field.spec.direction is not Direction.OFF
+    ]
 
 
 def _install_triggers(using: str) -> None:

@@ -17,6 +17,7 @@ from syncapp.store.config.write import FTP_SECRET, PASSWORD_VARIABLE
 #: Settings of `Link.options` in the order of the documentation.
 _OPTIONS = (
     "plain_text",
+    "proxy",
     "large_file_bytes",
     "large_files",
     "fallback_after",

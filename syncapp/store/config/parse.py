@@ -118,6 +118,8 @@ def _options(reader: Reader) -> tuple[dict[str, Any], PasswordSpec | None]:
             options[key] = value
 
     keep("plain_text", reader.flag("plain_text"))
+    if proxy := _proxy(reader):
+        options["proxy"] = proxy
     keep("large_file_bytes", int(reader.number("large_file_bytes", whole=True)))
     keep("large_files", reader.choice("large_files", LARGE_FILES))
     keep("fallback_after", reader.number("fallback_after"))
@@ -129,6 +131,17 @@ def _options(reader: Reader) -> tuple[dict[str, Any], PasswordSpec | None]:
         return options, None
     options["ftp"], password = _ftp(Reader(f"{reader.place}, ftp", written, reader.errors))
     return options, password
+
+
+def _proxy(reader: Reader) -> str:
+    """The HTTP proxy on the way to the other program. It has no password: it is exported as it is."""
+    proxy = reader.text("proxy")
+    if proxy and ("@" in proxy or not proxy.startswith(("http://", "https://"))):
+        expected = "the address of a proxy (http://host:port) without name and password"
+        # Not the value: there may be a password in it.
+        error = WrongSetting(place=reader.place, key="proxy", expected=expected, found="something else")
+        reader.errors.append(error)
+    return proxy
 
 
 def _ftp(reader: Reader) -> tuple[dict[str, Any], PasswordSpec | None]:

@@ -158,15 +158,12 @@ class _Validator:
             self.errors.append(DuplicateTable(link=self.spec.name, table=label))
         planned = [table for spec in self.spec.tables if (table := self._table(spec)) is not None]
         self._check_peers_once(planned)
-        options = self.existing.options if self.existing else {}
         return LinkPlan(
             spec=self.spec,
             existing=self.existing,
             tables=tuple(planned),
-            password=self._password(
-                self.spec.password, "password", bool(self.existing and self.existing.secret)
-            ),
-            ftp_password=self._ftp_password(bool(options.get("ftp", {}).get("secret"))),
+            password=self._link_password(),
+            ftp_password=self._password(self.spec.ftp_password, "ftp.password"),
         )
 
     # -- the link itself --
@@ -182,23 +179,20 @@ class _Validator:
         except BadAddress as error:
             self.errors.append(LinkAddress(link=link.name, **error.params))
 
-    def _password(self, password: PasswordSpec | None, key: str, kept: bool) -> str | None:
-        if password is None:
-            if not kept:
-                self.errors.append(MissingPassword(link=self.spec.name))
-            return None
-        if not password.variable:
-            return password.literal or None
+    def _link_password(self) -> str | None:
+        if self.spec.password is None and not (self.existing and self.existing.secret):
+            self.errors.append(MissingPassword(link=self.spec.name))
+        return self._password(self.spec.password, "password")
+
+    def _password(self, password: PasswordSpec | None, key: str) -> str | None:
+        """The password itself; None where none was written, so that the stored one stays."""
+        if password is None or not password.variable:
+            return (password.literal or None) if password else None
         value = self.env.get(password.variable)
         if not value:
             place = f'Link "{self.spec.name}"'
             self.errors.append(UnsetVariable(place=place, name=password.variable, key=key))
         return value
-
-    def _ftp_password(self, kept: bool) -> str | None:
-        if self.spec.ftp_password is None:
-            return None
-        return self._password(self.spec.ftp_password, "ftp.password", kept)
 
     # -- its tables --
 

@@ -55,6 +55,9 @@ class SqlBackend:
     def savepoint(self) -> AbstractContextManager[None]:
         return self._database.savepoint()
 
+    def glance(self) -> tuple[bool, Cursor]:
+        return self._records.glance()
+
     def now(self) -> int:
         return self._database.dialect.now(self._database.connection)
 
@@ -107,6 +110,9 @@ class SqlBackend:
 
     def rename(self, record: Record, uid: bytes) -> None:
         self._records.rename(record, uid)
+
+    def aliases(self, records: Collection[int]) -> dict[int, list[bytes]]:
+        return self._records.aliases(records)
 
     # -- rows of the user's tables --
 

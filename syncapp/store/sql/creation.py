@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,27 +25,38 @@ class Omitted:
 OMITTED = Omitted()
 
 
+Missing = Callable[[int], list[Any]]
+"""How many → that many raw values for a column to which none was sent; raises `RowRefused` where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewColumn:
-    """A column of the table: by which field numbers a value may come, and what stands there without one.
-
-    ``missing`` gives the raw value; it raises `RowRefused` where there is none.
-    """
+    """A column of the table: by which field numbers a value may come, and what stands there without one."""
 
     name: str
     quoted: str
     numbers: tuple[int, ...]
-    missing: Callable[[], Any]
+    missing: Missing
     column: Column | None
     references: tuple[str, str] | None
 
-    def values(self, rows: Sequence[Values]) -> list[Any]:
-        """Raw values for ``rows``."""
+    def values(self, rows: Sequence[Values], sent: Collection[int] | None) -> Sequence[Any]:
+        """Raw values for ``rows``. ``sent``: the fields that all rows have, if they all have the same."""
+        if self.column is None:
+            return self.missing(len(rows))
+        if sent is None:
+            return self._mixed(self.column, rows)
+        number = next((number for number in self.numbers if number in sent), None)
+        if number is None:
+            return self.missing(len(rows))
+        return self.column.codec.write_column([row[number] for row in rows])
+
+    def _mixed(self, column: Column, rows: Sequence[Values]) -> Sequence[Any]:
         found = [next((row[n] for n in self.numbers if n in row), OMITTED) for row in rows]
-        if self.column is None or all(value is OMITTED for value in found):
-            return [self.missing() for _ in found]
-        given = iter(self.column.codec.write_column([value for value in found if value is not OMITTED]))
-        return [self.missing() if value is OMITTED else next(given) for value in found]
+        given = iter(column.codec.write_column([value for value in found if value is not OMITTED]))
+        absent = found.count(OMITTED)
+        made = iter(self.missing(absent) if absent else ())
+        return [next(made) if value is OMITTED else next(given) for value in found]
 
 
 class Creation:
@@ -74,10 +85,18 @@ class Creation:
             references=references_of(field),
         )
 
+    def values(self, rows: Sequence[Values]) -> list[Sequence[Any]]:
+        """Raw values for ``rows``, column by column."""
+        first = rows[0].keys()
+        sent = first if all(row.keys() == first for row in rows) else None
+        return [column.values(rows, sent) for column in self.columns]
+
     # -- keys --
 
     def keys(self, rows: Sequence[Values]) -> list[Any]:
         """The raw primary keys of ``rows``: sent, or made here."""
+        if not any(number in row for row in rows for number in self.key_numbers):
+            return list(self._make_keys(len(rows)))
         found = [next((self._sent(n, row[n]) for n in self.key_numbers if n in row), None) for row in rows]
         absent = found.count(None)
         if absent:
@@ -100,26 +119,29 @@ class Creation:
         return [_prepared(self.pk, self.pk.get_default(), self._database.connection) for _ in range(count)]
 
 
-def missing_value(field: AnyField, connection: BaseDatabaseWrapper) -> Callable[[], Any]:
-    """What gives the raw value of a new row's ``field`` when none was sent."""
+def missing_value(field: AnyField, connection: BaseDatabaseWrapper) -> Missing:
+    """What stands in a new row's ``field`` when no value was sent."""
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return lambda: _prepared(field, _now(field), connection)
+        return lambda count: [_prepared(field, _now(field), connection)] * count
+    if field.has_default() and callable(field.default):
+        return lambda count: [_prepared(field, field.get_default(), connection) for _ in range(count)]
     if field.has_default():
-        if callable(field.default):
-            return lambda: _prepared(field, field.get_default(), connection)
-        value = _prepared(field, field.get_default(), connection)
-        return lambda: value
+        return _always(_prepared(field, field.get_default(), connection))
     if field.db_default is not NOT_PROVIDED:
-        return lambda: OMITTED
+        return _always(OMITTED)
     if field.null:
-        return lambda: None
+        return _always(None)
     if field.empty_strings_allowed and field.blank and not field.is_relation:
-        empty = _prepared(field, b"" if isinstance(field, models.BinaryField) else "", connection)
-        return lambda: empty
-    return lambda: _refuse(field.name)
+        empty = b"" if isinstance(field, models.BinaryField) else ""
+        return _always(_prepared(field, empty, connection))
+    return lambda count: _refuse(field.name)
 
 
-def _refuse(name: str) -> Any:
+def _always(value: Any) -> Missing:
+    return lambda count: [value] * count
+
+
+def _refuse(name: str) -> list[Any]:
     raise RowRefused(name, "cannot_create")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from syncapp.core.changes import Cursor, Totals
-from syncapp.core.mapping import Direction
 from syncapp.store.base import FlowState, LinkCursors, LinkStatus, PeerInfo
 from syncapp.store.sql.database import Database
 
@@ -81,10 +80,8 @@ _STATUS = (
     f'UPDATE {_STATE} SET "state_since" = CASE WHEN "state" = %s THEN "state_since" ELSE %s END, '
     '"state" = %s, "reason_code" = %s, "reason_params" = %s, "attempt" = %s, "next_attempt" = %s WHERE "link_id" = %s'
 )
-_FLOWS = (
-    'SELECT "field_id", "flowing", "resume_seq" FROM "syncapp_mapping" '
-    f'WHERE "link_id" = %s AND "direction" <> \'{Direction.OFF}\''
-)
+# Those that are off as well: they remember how far they had been sent.
+_FLOWS = 'SELECT "field_id", "flowing", "resume_seq" FROM "syncapp_mapping" WHERE "link_id" = %s'
 _SAVE_FLOW = (
     'UPDATE "syncapp_mapping" SET "flowing" = %s, "resume_seq" = %s WHERE "link_id" = %s AND "field_id" = %s'
 )

@@ -16,6 +16,7 @@ _FROM = f'SELECT {_COLUMNS} FROM "syncapp_record"'  # noqa: S608 - a constant
 _BY_PK = f'{_FROM} WHERE "table_id" = %s AND "alive" AND "pk_text" IN {{}}'
 _BY_UID = f'{_FROM} WHERE "uid" IN {{}}'
 _ALIASES = 'SELECT "uid", "record_id" FROM "syncapp_alias" WHERE "uid" IN {}'
+_OTHER_NAMES = 'SELECT "record_id", "uid" FROM "syncapp_alias" WHERE "record_id" IN {} ORDER BY "uid"'
 _BY_ID = f'{_FROM} WHERE "id" IN {{}}'
 _HAS_PAIR = 'SELECT 1 FROM "syncapp_pair" WHERE "record_id" = %s LIMIT 1'
 _ADD_ALIAS = (
@@ -29,6 +30,10 @@ _UPDATE = (
     '"entries" = %s WHERE "id" = %s'
 )
 _INSTANCE = 'SELECT "instance", "epoch", "head_seq", "head_tag" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
+_GLANCE = (
+    'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq", "head_tag" FROM "syncapp_instance" '
+    'ORDER BY "id" LIMIT 1'
+)
 _SET_HEAD = 'UPDATE "syncapp_instance" SET "head_seq" = %s, "head_tag" = %s'
 _SEAL = (
     'INSERT INTO "syncapp_seal" ("last_seq", "tag") VALUES (%s, %s) '
@@ -42,6 +47,11 @@ class RecordTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def glance(self) -> tuple[bool, Cursor]:
+        """Whether the journal has rows, and the head, in one look."""
+        pending, seq, tag = self._database.query(_GLANCE)[0]
+        return bool(pending), Cursor(seq, bytes(tag))
 
     def by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
         return {row[2]: _record(row) for row in self._database.query_in(_BY_PK, pks, [table])}
@@ -66,6 +76,12 @@ class RecordTable:
         else:
             record.uid = uid
         self.save([record])
+
+    def aliases(self, records: Collection[int]) -> dict[int, list[bytes]]:
+        found: dict[int, list[bytes]] = {}
+        for record, uid in self._database.query_in(_OTHER_NAMES, records):
+            found.setdefault(record, []).append(bytes(uid))
+        return found
 
     def after(self, seq: int, limit: int) -> list[Record]:
         return [_record(row) for row in self._database.query(_AFTER, [seq, limit])]

@@ -23,12 +23,15 @@ class Writer:
     def __init__(self, database: Database, reader: Reader) -> None:
         self._database = database
         self._reader = reader
+        self._creations: dict[int, tuple[TableLayout, Creation]] = {}
 
     # -- insert --
 
     def insert(self, layout: TableLayout, rows: Sequence[Values]) -> list[str]:
         """Create rows; their keys."""
-        creation = Creation(self._database, layout)
+        if not rows:
+            return []
+        creation = self._creation(layout)
         with self._database.savepoint(check=False):
             self._database.mute()
             keys = creation.keys(rows)
@@ -40,11 +43,17 @@ class Writer:
                     self._set_targets(layout, through, wanted, fresh=True)
         return texts
 
+    def _creation(self, layout: TableLayout) -> Creation:
+        known = self._creations.get(layout.binding.number)
+        if known is None or known[0] is not layout:
+            known = self._creations[layout.binding.number] = (layout, Creation(self._database, layout))
+        return known[1]
+
     def _insert_columns(
         self, layout: TableLayout, creation: Creation, keys: list[Any], rows: Sequence[Values]
     ) -> None:
         columns = creation.columns
-        values = [column.values(rows) for column in columns]
+        values = creation.values(rows)
         if layout.binding.pk_number:
             self._refers(layout.columns[layout.binding.pk_number].references, keys)
         for column, given in zip(columns, values, strict=True):
@@ -151,7 +160,7 @@ class Writer:
 
 
 def _by_shape(
-    keys: list[Any], values: list[list[Any]]
+    keys: list[Any], values: list[Sequence[Any]]
 ) -> Iterator[tuple[tuple[bool, ...], list[tuple[Any, ...]]]]:
     """Rows by which of their columns have a value at all; nearly always one group with all of them."""
     if not any(OMITTED in column for column in values):

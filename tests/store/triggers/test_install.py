@@ -155,7 +155,9 @@ def run(*operations: migrations.operations.base.Operation, app: str = "crm") -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_rebuilt_table_loses_its_triggers_and_gets_them_back(migrated: Linked) -> None:
-    wider = migrations.AlterField("Tag", "name", django_models.CharField(max_length=99, unique=True, default="x"))
+    wider = migrations.AlterField(
+        "Tag", "name", django_models.CharField(max_length=99, unique=True, default="x")
+    )
     run(wider)
     missing = {fault.label for fault in triggers.verify()}
     assert missing == {"crm.Tag"}, "Django rebuilds the table, which drops its triggers"

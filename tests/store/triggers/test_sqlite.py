@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -269,7 +270,9 @@ def test_cascade(linked: Linked) -> None:
 
 
 def test_cascade_by_the_database(linked: Linked) -> None:
-    execute("CREATE TABLE crm_probe (id integer PRIMARY KEY, tag integer REFERENCES crm_tag ON DELETE CASCADE)")
+    execute(
+        "CREATE TABLE crm_probe (id integer PRIMARY KEY, tag integer REFERENCES crm_tag ON DELETE CASCADE)"
+    )
     tag = Tag.objects.create(name="t")
     execute("INSERT INTO crm_probe VALUES (1, %s)", [tag.pk])
     execute("CREATE TRIGGER probe AFTER DELETE ON crm_probe BEGIN UPDATE crm_client SET phone = 'gone'; END")
@@ -432,7 +435,7 @@ def install(binding: TableBinding, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_more_than_sixty_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [f"c{i}" for i in range(130)]
-    execute(f'CREATE TABLE wide (id integer PRIMARY KEY, {", ".join(columns)})')
+    execute(f"CREATE TABLE wide (id integer PRIMARY KEY, {', '.join(columns)})")
     install(plain_binding("wide", columns), monkeypatch)
     execute("INSERT INTO wide (id) VALUES (1)")
     execute("UPDATE wide SET c0 = 1, c59 = 1, c60 = 1, c125 = 1")
@@ -486,10 +489,9 @@ def test_another_programs_writes_are_captured() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_rolled_back_write_is_not_captured() -> None:
     linked = link_fields({"crm.Client": ["name"]})
-    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    other.execute("INSERT INTO crm_client (name) VALUES ('B')")
-    assert other.execute("SELECT count(*) FROM syncapp_journal").fetchone() == (1,)
-    other.execute("ROLLBACK")
-    other.close()
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO crm_client (name) VALUES ('B')")
+        assert other.execute("SELECT count(*) FROM syncapp_journal").fetchone() == (1,)
+        other.execute("ROLLBACK")
     assert journal(linked) == []

@@ -1,0 +1,197 @@
+"""What became of every incoming change: counted, logged, parked with its reason, or kept as the loser of a conflict.
+
+Nothing is written before `save_problems` and `close`: the whole account goes with the transaction of the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from syncapp.core.changes import Fate, Totals
+from syncapp.core.clock import Version
+from syncapp.store import parked
+from syncapp.store.base import UNKNOWN, Backend, ConflictRow, LinkInfo, LogRow, ProblemRow, Setup
+from syncapp.store.parked import Cell, Incoming
+from syncapp.store.writing import Write
+
+RETRY_FIRST = 60_000_000
+RETRY_MOST = 3600_000_000
+
+
+class Result(msgspec.Struct):
+    """What became of the changes, for the acknowledgement. ``want``: records to be sent whole."""
+
+    totals: Totals
+    fates: list[Fate]
+    want: list[bytes]
+    lag: int = 0
+
+
+class Ledger:
+    """The account of one application of changes over one link."""
+
+    def __init__(self, backend: Backend, setup: Setup, link: LinkInfo, now: int) -> None:
+        self.result = Result(Totals(), [], [])
+        self._backend = backend
+        self._setup = setup
+        self._link = link
+        self._now = now
+        self._conflicts: list[ConflictRow] = []
+        self._log: list[LogRow] = []
+        self._problems: dict[tuple[bytes, int], ProblemRow] = {}
+        self._solved: list[int] = []
+        self._fresh: set[tuple[bytes, int]] = set()
+
+    def label(self, change: Incoming) -> str:
+        return self._setup.tables[change.table].label
+
+    # -- counting -------------------------------------------------------------------------------------------
+
+    def count(self, write: Write, field: int, cell: Cell, result: str) -> None:
+        """One field's fate: applied, superseded or duplicate."""
+        change = write.change
+        if change.counts(field):
+            _add(self.result.totals, result)
+            if cell.version is not None:
+                self.result.lag = max(self.result.lag, self._now - cell.version.time)
+            if result == "superseded":
+                self.result.fates.append(Fate(change.uid, cell.peer_field, result))
+        if self._link.log and result != "duplicate":
+            before = None if write.create else write.ours.get(field, UNKNOWN)
+            self._log_row(change, write.record.pk, field, before, write.verdicts[field].value, result)
+
+    def supersede(self, change: Incoming, code: str) -> None:
+        """The whole change came to nothing, for the reason ``code``."""
+        if change.problem:
+            self.drop(change)
+            return
+        for field, cell in change.cells.items():
+            if change.counts(field):
+                _add(self.result.totals, "superseded")
+                self.result.fates.append(Fate(change.uid, cell.peer_field, "superseded", code))
+            if self._link.log:
+                self._log_row(change, "", field, UNKNOWN, cell.value, "superseded", code)
+
+    def keep_loser(self, write: Write, field: int, mine: Version, theirs: Version) -> None:
+        """A real conflict: keep the losing value with both times and origins."""
+        verdict = write.verdicts[field]
+        ours, incoming = write.ours.get(field), verdict.value
+        taken = verdict.merged.outcome.writes
+        won, lost = (theirs, mine) if taken else (mine, theirs)
+        self._conflicts.append(
+            ConflictRow(
+                link=self._link.id,
+                table=write.change.table,
+                uid=write.record.uid,
+                pk=write.record.pk,
+                field=field,
+                won=incoming if taken else ours,
+                lost=ours if taken else incoming,
+                won_time=won.time,
+                won_origin=won.origin,
+                lost_time=lost.time,
+                lost_origin=lost.origin,
+                created_at=self._now,
+            )
+        )
+
+    def _log_row(
+        self, change: Incoming, pk: str, field: int, before: Any, after: Any, result: str, detail: str = ""
+    ) -> None:
+        uid, link = change.uid, self._link.id
+        self._log.append(
+            LogRow(link, self._now, "in", change.table, pk, uid, field, before, after, result, detail)
+        )
+
+    # -- problems -------------------------------------------------------------------------------------------
+
+    def park(
+        self, change: Incoming, field: int, code: str, params: dict[str, Any], waits_for: bytes | None = None
+    ) -> None:
+        """Park the record (``field`` 0) or one field of it, durably and visibly."""
+        payload = parked.pack(change, {field}) if field else parked.pack(self._with_parked(change))
+        again = bool(change.problem) and change.problem_field == field
+        tries = change.tries + 1 if again else 0
+        self._fresh.add((change.uid, field))
+        self._problems[change.uid, field] = ProblemRow(
+            id=0,
+            link=self._link.id,
+            way="in",
+            table=change.table,
+            uid=change.uid,
+            pk="",
+            field=field,
+            code=code,
+            params=params,
+            waits_for=waits_for,
+            payload=payload,
+            created_at=change.created_at or self._now,
+            tries=tries,
+            next_try=self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
+        )
+        if change.problem:
+            if not again:
+                self.drop(change)
+            return
+        self._count_parked(change, field, code)
+
+    def _count_parked(self, change: Incoming, field: int, code: str) -> None:
+        cells = {field: change.cells[field]} if field else change.cells
+        for local, cell in cells.items():
+            if not change.counts(local):
+                continue
+            _add(self.result.totals, "parked")
+            if self._link.log:
+                self._log_row(change, "", local, UNKNOWN, cell.value, "parked", code)
+            if field:
+                self.result.fates.append(Fate(change.uid, cell.peer_field, "parked", code))
+        if not field:
+            self.result.fates.append(Fate(change.uid, 0, "parked", code))
+
+    def _with_parked(self, change: Incoming) -> Incoming:
+        """The change together with what is parked of the same record, so that parking never forgets a field."""
+        rows = [row for row in self._backend.problems_of(self._link.id, {change.uid}) if row.field == 0]
+        waiting = self._problems.get((change.uid, 0))
+        for row in [*rows, *([waiting] if waiting else [])]:
+            if row.id != change.problem or not row.id:
+                change = parked.fold(reopen(row), change)
+        return change
+
+    def drop(self, change: Incoming) -> None:
+        """The parked change has been dealt with."""
+        self._solved.append(change.problem)
+
+    def save_problems(self) -> set[tuple[bytes, int]]:
+        """Write parked changes down; returns those parked since the last call, as (uid, field)."""
+        if self._solved:
+            self._backend.drop_problems(self._solved)
+            self._solved = []
+        if self._problems:
+            self._backend.save_problems(list(self._problems.values()))
+            self._problems = {}
+        fresh, self._fresh = self._fresh, set()
+        return fresh
+
+    def close(self) -> Result:
+        """Write down what is left; returns the account for the acknowledgement."""
+        self.save_problems()
+        if self._conflicts:
+            self._backend.add_conflicts(self._conflicts)
+        if self._log:
+            self._backend.add_log(self._log)
+        return self.result
+
+
+def reopen(row: ProblemRow) -> Incoming:
+    """A parked change as an incoming one again."""
+    change = parked.unpack(row.uid, row.table, row.payload)
+    change.problem, change.problem_field = row.id, row.field
+    change.tries, change.created_at = row.tries, row.created_at
+    return change
+
+
+def _add(totals: Totals, result: str) -> None:
+    totals.received += 1
+    setattr(totals, result, getattr(totals, result) + 1)

@@ -1,0 +1,50 @@
+"""Fixtures of the tests with real programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.instances import pair as pairs
+from tests.instances.pair import Pair
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Databases that each pair starts from; shared by pytest-xdist's workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    return pairs.make_templates(shared / "templates")
+
+
+@pytest.fixture
+def pair(templates: Path, tmp_path: Path) -> Iterator[Pair]:
+    """Two linked programs; the test starts them."""
+    with pairs.pair(templates, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def live(pair: Pair) -> Pair:
+    """Two linked programs, connected."""
+    pair.start()
+    return pair
+
+
+@pytest.fixture(scope="module")
+def lasting(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two connected programs for all tests of a module that leave them connected."""
+    with pairs.pair(templates, tmp_path_factory.mktemp("pair")) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def shared(lasting: Pair) -> Pair:
+    """The module's programs, at rest."""
+    lasting.wait_connected()
+    lasting.wait_rest()
+    return lasting

@@ -1,0 +1,109 @@
+"""A stream of edits in one program, and the account of what has to be everywhere afterwards."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+
+from tests.instances.pair import BRANCH, Pair
+from tests.instances.program import Program
+
+
+class Editor(threading.Thread):
+    """Edits one program's database past it, transaction by transaction, until `finish`.
+
+    Each side has a field of its own, so that its last value is known; ``address`` is everybody's.
+    """
+
+    def __init__(self, side: Program, seed: int, pause: float = 0.03) -> None:
+        super().__init__(daemon=True)
+        self.side = side
+        self.field = "email" if side.name == BRANCH else "phone"
+        self.last: dict[str, str] = {}
+        self.made: list[str] = []
+        self._chance = random.Random(f"{side.name} {seed}")
+        self._pause = pause
+        self._over = threading.Event()
+        self._failure: BaseException | None = None
+        self._known = [row[0] for row in side.rows("SELECT tax_id FROM crm_client ORDER BY tax_id")]
+
+    def run(self) -> None:
+        try:
+            count = 0
+            while not self._over.wait(self._pause):
+                count += 1
+                self._make(count) if self._chance.random() < 0.2 else self._edit(count)
+        except BaseException as failure:
+            self._failure = failure
+
+    def finish(self) -> None:
+        self._over.set()
+        self.join(60)
+        if self._failure is not None:
+            raise self._failure
+
+    def _edit(self, count: int) -> None:
+        tax_id = self._chance.choice(self._known)
+        value = f"{self.side.name} {count}"
+        with self.side.connection() as connection:
+            connection.execute(
+                f"UPDATE crm_client SET {self.field} = ?, address = ? WHERE tax_id = ?",
+                (value, value, tax_id),
+            )
+        self.last[tax_id] = value
+
+    def _make(self, count: int) -> None:
+        name = f"{self.side.name}-{count}"
+        with self.side.connection() as connection:
+            client = connection.execute(
+                "INSERT INTO crm_client (name, tax_id) VALUES (?, ?)", (name, name)
+            ).lastrowid
+            order = connection.execute(
+                "INSERT INTO crm_order (number, client_id, amount) VALUES (?, ?, ?)", (name, client, count)
+            ).lastrowid
+            connection.execute(
+                "INSERT INTO crm_payment (order_id, amount, paid_on, comment) VALUES (?, ?, '2026-01-02', ?)",
+                (order, count, name),
+            )
+        self.made.append(name)
+
+
+class Stream:
+    """Edits on both sides of a pair at once."""
+
+    def __init__(self, pair: Pair, seed: int, pause: float = 0.03) -> None:
+        self.pair = pair
+        self._counts = [_counts(pair.office), _counts(pair.branch)]
+        self._editors = [Editor(side, seed, pause) for side in pair.both]
+        for editor in self._editors:
+            editor.start()
+
+    def finish(self) -> None:
+        """No more edits."""
+        for editor in self._editors:
+            editor.finish()
+
+    def assert_everything_arrived_once(self) -> None:
+        """Nothing lost, nothing twice, both equal."""
+        self.pair.assert_same()
+        made = [name for editor in self._editors for name in editor.made]
+        for side, before in zip(self.pair.both, self._counts, strict=True):
+            expected = {table: count + len(made) for table, count in before.items()}
+            assert _counts(side) == expected, side.name
+            for sql in (
+                "SELECT tax_id FROM crm_client",
+                "SELECT comment FROM crm_payment WHERE comment LIKE '%-%'",
+            ):
+                names = Counter(name for (name,) in side.rows(sql))
+                assert [name for name, count in names.items() if count > 1 and name in made] == []
+                assert set(made) <= set(names)
+            for editor in self._editors:
+                found = dict(side.rows(f"SELECT tax_id, {editor.field} FROM crm_client"))
+                assert {name: found[name] for name in editor.last} == editor.last
+            assert side.value("SELECT count(*) FROM syncapp_problem") == 0
+
+
+def _counts(side: Program) -> dict[str, int]:
+    tables = ("crm_client", "crm_order", "crm_payment")
+    return {table: int(side.value(f"SELECT count(*) FROM {table}")) for table in tables}

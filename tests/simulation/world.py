@@ -1,0 +1,310 @@
+"""The simulated world: one fake clock, one source of chance, some programs, a network between them.
+
+    World(seed).run()
+
+does a random phase with faults, heals everything, waits (boundedly) until all is at rest, and judges. The same seed
+does the same again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from syncapp import errors
+from syncapp.core import effects as fx
+from syncapp.core.changes import Batch
+from syncapp.core.codec import Frame
+from syncapp.core.session import State
+from syncapp.store.store import Store
+from tests.simulation.instance import Conversation, Instance, LinkPlan
+from tests.simulation.network import FINE, Network, Weather
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.users import Users
+
+SECOND = 1_000_000
+START = 1_700_000_000 * SECOND
+QUIET = 25 * SECOND
+
+
+class Plan(msgspec.Struct):
+    """What a world is like. Probabilities are per occasion."""
+
+    deeds: int = 40
+    pace: int = 300_000
+    work: int = 5_000
+    seal_rows: int = 5000
+    records: int = 4096
+    bytes: int = 512 * 1024
+    window: int = 4 * 1024 * 1024
+    crash: float = 0.0
+    kill: float = 0.0
+    takeover: float = 0.0
+    partition: float = 0.0
+    jump: float = 0.0
+    refuse: float = 0.0
+    collisions: float = 0.3
+    removals: int = 2
+    weather: Weather = FINE
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Plan:
+        """A random plan: some worlds are calm, some are terrible."""
+        lossy = rng.random() < 0.4
+        bad = rng.choice((0.0, 0.3, 1.0))
+        weather = Weather(
+            lossy=lossy,
+            delay=rng.choice((500, 5_000, 100_000, 800_000)),
+            drop=bad * rng.choice((0.0, 0.02, 0.1)),
+            double=bad * rng.choice((0.0, 0.05, 0.2)),
+            reorder=bad * rng.choice((0.0, 0.1, 0.4)),
+            cut=bad * rng.choice((0.0, 0.01, 0.05)),
+            stall=bad * rng.choice((0.0, 0.02)),
+        )
+        return cls(
+            deeds=rng.randrange(10, 60),
+            pace=rng.choice((5_000, 100_000, 600_000)),
+            work=rng.choice((200, 5_000, 300_000)),
+            seal_rows=rng.choice((1, 3, 5000)),
+            records=rng.choice((1, 2, 5, 4096)),
+            bytes=rng.choice((60, 400, 512 * 1024)),
+            window=rng.choice((200, 4 * 1024 * 1024)),
+            crash=rng.choice((0.0, 0.0, 0.01, 0.04)),
+            kill=rng.choice((0.0, 0.05)),
+            takeover=rng.choice((0.0, 0.0, 0.04)),
+            partition=rng.choice((0.0, 0.05)),
+            jump=rng.choice((0.0, 0.1)),
+            refuse=rng.choice((0.0, 0.1)),
+            collisions=rng.choice((0.0, 0.2, 0.6)),
+            removals=rng.choice((0, 2, 6)),
+            weather=weather,
+        )
+
+
+class World:
+    """Programs, links and everything that happens to them."""
+
+    def __init__(
+        self, seed: int, plan: Plan | None = None, links: Sequence[tuple[int, int]] = ((1, 0),)
+    ) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.plan = plan or Plan.draw(self.rng)
+        self.lossy = self.plan.weather.lossy
+        self.now = START
+        self._events: list[tuple[int, float, int, Callable[[], Any]]] = []
+        self._count = 0
+        self.notes: list[str] = []
+        self.network = Network(self)
+        self.oracle = Oracle(self)
+        self.delivered: dict[tuple[int, int], int] = defaultdict(int)
+        self.batches: list[tuple[int, int, Batch]] = []
+        self.links = [LinkPlan(n + 1, active, passive) for n, (active, passive) in enumerate(links)]
+        size = 1 + max(max(pair) for pair in links)
+        self.instances = [
+            Instance(self, i, [link for link in self.links if i in (link.active, link.passive)])
+            for i in range(size)
+        ]
+        self.users = Users(self)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def at(self, delay: int, action: Callable[[], Any]) -> None:
+        """Do ``action`` in ``delay`` µs; what falls on one moment happens in random order."""
+        self._count += 1
+        heapq.heappush(self._events, (self.now + max(delay, 0), self.rng.random(), self._count, action))
+
+    def run_until(self, moment: int) -> None:
+        """Let everything happen that is due before ``moment``."""
+        events = self._events
+        while events and events[0][0] <= moment:
+            self.now, _, _, action = heapq.heappop(events)
+            action()
+        self.now = max(self.now, moment)
+
+    def note(self, text: str) -> None:
+        self.notes.append(f"{(self.now - START) / SECOND:10.6f} {text}")
+
+    # -- the story ------------------------------------------------------------------------------------------
+
+    def run(self) -> World:
+        """The whole life of the world; raises `Violation` when an invariant does not hold."""
+        self.begin()
+        self.misfortune()
+        self.heal()
+        self.rest()
+        self.retry_all()
+        self.oracle.judge()
+        self.check_redelivery()
+        self.check_idle()
+        return self
+
+    def begin(self) -> None:
+        for instance in self.instances:
+            instance.start()
+
+    def misfortune(self) -> None:
+        """People work while things go wrong."""
+        self.network.weather = self.plan.weather
+        rng, plan = self.rng, self.plan
+        for _ in range(plan.deeds):
+            self.run_until(self.now + int(rng.expovariate(1.0 / plan.pace)))
+            self.users.act()
+            if rng.random() < plan.kill:
+                instance = rng.choice(self.instances)
+                if instance.processes:
+                    instance.crash(rng.choice(instance.processes))
+            if rng.random() < plan.takeover:
+                self.take_over()
+            if rng.random() < plan.partition:
+                link = rng.choice(self.links)
+                source, target = rng.choice(((link.active, link.passive), (link.passive, link.active)))
+                self.network.block(source, target, self.now + rng.randrange(30 * SECOND))
+            if rng.random() < plan.jump:
+                rng.choice(self.instances).offset = rng.randrange(-100 * SECOND, 100 * SECOND)
+        self.run_until(self.now + rng.randrange(5 * SECOND))
+
+    def take_over(self) -> None:
+        """Another process of a program takes its links, whether or not somebody else holds them."""
+        instance = self.rng.choice(self.instances)
+        process = instance.start()
+        for number, link in instance.links.items():
+            if link.active == instance.index:
+                process.dial(number, force=True)
+
+    def heal(self) -> None:
+        self.note("healed")
+        plan = self.plan
+        self.network.heal()
+        plan.crash = plan.refuse = 0.0
+        for instance in self.instances:
+            instance.ensure_running()
+
+    def rest(self) -> None:
+        """Wait until nothing moves any more; bounded."""
+        deadline = self.now + 900 * SECOND
+        while self.now < deadline:
+            before = self.traffic()
+            self.run_until(self.now + QUIET)
+            if self.traffic() == before and self.settled():
+                return
+        raise Violation("no rest:\n" + self.dump())
+
+    def traffic(self) -> tuple[int, int, int]:
+        seen = self.network.seen
+        return seen.get("changes", 0), seen.get("ack", 0), seen.get("part", 0)
+
+    def settled(self) -> bool:
+        """Every link is live on both sides, every journal empty, every feed acknowledged or not worth telling."""
+        for instance in self.instances:
+            if instance.database.journal:
+                return False
+            for number in instance.links:
+                if not any(t.link == number and t.session.state is State.LIVE for t in self.talks(instance)):
+                    return False
+        return True
+
+    def talks(self, instance: Instance) -> list[Conversation]:
+        return [talk for process in instance.processes for talk in process.talks]
+
+    def retry_all(self) -> None:
+        """Let all parked changes be tried again until that changes nothing more."""
+        for _ in range(10):
+            before = [self.state(instance) for instance in self.instances]
+            for instance in self.instances:
+                self.retry(instance)
+            self.rest()
+            if [self.state(instance) for instance in self.instances] == before:
+                return
+        raise Violation("retrying parked changes never ends:\n" + self.dump())
+
+    def retry(self, instance: Instance) -> None:
+        for talk in self.talks(instance):
+            if talk.session.state is State.LIVE:
+                ids = sorted(i for i, p in instance.database.problems.items() if p.link == talk.link)
+                if ids:
+                    talk.store.retry(talk.link, talk.agreement, talk.token, ids)
+                    self.oracle.observe(instance)
+                    instance.changed()
+
+    # -- watching -------------------------------------------------------------------------------------------
+
+    def check_ack(self, talk: Conversation, effect: fx.Effect) -> None:
+        """G2: what is acknowledged is durable at the peer."""
+        if isinstance(effect, fx.Acked):
+            link = talk.instance.links[talk.link]
+            peer = self.instances[link.peer_of(talk.instance.index)]
+            durable = peer.database.cursors[talk.link].applied
+            if effect.have.seq > durable.seq:
+                raise Violation(f"{peer.label} acknowledged {effect.have}, but has {durable}")
+
+    def applied(self, talk: Conversation, batch: Batch) -> None:
+        """A batch was given to the store, which has not refused it as a gap."""
+        self.delivered[talk.instance.index, talk.link] += batch.field_count()
+        self.batches.append((talk.instance.index, talk.link, batch))
+
+    def kind_of(self, frame: Frame) -> str:
+        """The name of the message in a frame."""
+        assert isinstance(frame, bytes)
+        if frame[0] & 1:
+            return "part"
+        return frame[3 : 3 + (frame[2] & 0x1F)].decode()
+
+    def state(self, instance: Instance) -> Any:
+        """All that redelivery must not change."""
+        database = instance.database
+        problems = sorted((p.link, p.way, p.uid, p.field) for p in database.problems.values())
+        records = {r.id: (r.uid, r.alive, {f: e.version.stamp for f, e in r.entries.items()}) for r in database.records.values()}
+        rows = {table: {pk: dict(row) for pk, row in rows.items()} for table, rows in database.tables.items()}
+        return rows, records, problems, len(database.conflicts)
+
+    def check_redelivery(self) -> None:
+        """G3: batches that were applied once come again, in any order, and change nothing."""
+        before = [self.state(instance) for instance in self.instances]
+        batches = self.rng.sample(self.batches, min(8, len(self.batches)))
+        for index, link, batch in batches:
+            instance = self.instances[index]
+            talk = next(t for t in self.talks(instance) if t.link == link and t.session.state is State.LIVE)
+            try:
+                talk.store.apply(link, batch, talk.agreement, talk.token)
+            except errors.Restored:
+                raise Violation(f"an old batch looks like a restored database: {batch}") from None
+        after = [self.state(instance) for instance in self.instances]
+        for instance, old, new in zip(self.instances, before, after, strict=True):
+            for what, a, b in zip(("rows", "records", "problems", "conflicts"), old, new, strict=True):
+                if a != b:
+                    raise Violation(f"redelivery changed {what} of {instance.label}:\n{a}\n{b}")
+
+    def check_idle(self) -> None:
+        """G5: at rest only heartbeats flow."""
+        for instance in self.instances:
+            instance.changed()
+        self.run_until(self.now + 10 * SECOND)
+        before = dict(self.network.seen)
+        self.run_until(self.now + (600 if self.seed % 10 == 0 else 60) * SECOND)
+        moved = {k: n - before.get(k, 0) for k, n in self.network.seen.items() if n != before.get(k, 0)}
+        if moved.keys() - {"ping", "pong"}:
+            raise Violation(f"not idle: {moved}")
+
+    def dump(self) -> str:
+        """Everything about a world that does not come to rest."""
+        lines = [f"now {(self.now - START) / SECOND} {self.plan}", *self.notes[-30:]]
+        for instance in self.instances:
+            database = instance.database
+            lines.append(f"{instance.label}: head {database.state.head.seq}, journal {len(database.journal)}")
+            for number in instance.links:
+                lines.append(f"  link {number}: {database.cursors[number]}")
+            for problem in database.problems.values():
+                lines.append(f"  {problem}")
+            for talk in self.talks(instance):
+                sender = talk.session._sender
+                lines.append(f"  {talk.session.role} {talk.session.state} {vars(sender)}")
+        return "\n".join(lines)
+
+
+__all__ = ["Plan", "Store", "World"]

@@ -1,0 +1,583 @@
+"""What every `Backend` must do, whatever is behind it. A test module subclasses `BackendContract` with a `world`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from syncapp.core.changes import START, Cursor, Entry, JournalRow, Op, Record, Totals
+from syncapp.core.clock import Version
+from syncapp.store.base import (
+    UNKNOWN,
+    Backend,
+    ConflictRow,
+    FlowState,
+    LinkStatus,
+    LogRow,
+    PeerInfo,
+    ProblemRow,
+    RowRefused,
+    Values,
+)
+
+ORIGIN = b"o" * 20
+
+
+@dataclass(frozen=True)
+class World:
+    """A database with clients (``name``, text; ``tags``, many-to-many) and orders (``number``, unique text;
+    ``client``, a required relation), all mapped on ``link``, and its user, who writes past the backend."""
+
+    backend: Backend
+    link: int
+    clients: int
+    orders: int
+    tags: int
+    name: int
+    phone: int
+    client_tags: int
+    number: int
+    client: int
+    tag_name: int
+    create: Callable[[int, Values], str]
+    write: Callable[[int, str, Values], None]
+    remove: Callable[[int, str], None]
+
+
+class _Undo(Exception):
+    pass
+
+
+@contextmanager
+def undone(unit: AbstractContextManager[None]) -> Iterator[None]:
+    """Do the body within ``unit``, which an exception then leaves."""
+    try:
+        with unit:
+            yield
+            raise _Undo
+    except _Undo:
+        pass
+
+
+def uid(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def entry(time: int, seq: int = 1, via: int = 0) -> Entry:
+    return Entry(Version(time, ORIGIN, ((b"p" * 20, 3),)), seq, via)
+
+
+def rows_of(rows: list[JournalRow]) -> list[tuple[int, str, int, tuple[int, ...]]]:
+    return [(row.table, row.pk, int(row.op), tuple(sorted(row.fields))) for row in rows]
+
+
+class BackendContract:
+    """The rules. Each test gets a fresh `World` with an empty journal."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def backend(self, world: World) -> Backend:
+        return world.backend
+
+    # -- units of work --
+
+    def test_transaction_rolls_back_whole(self, world: World) -> None:
+        backend = world.backend
+        with undone(backend.transaction()):
+            backend.save_records([Record(0, world.clients, "1", uid(1), entries={})])
+            backend.insert_rows(world.clients, [{world.name: "A"}])
+            backend.set_head(Cursor(9, b"t" * 8))
+        with backend.transaction():
+            assert backend.records_by_uid([uid(1)]) == {}
+            assert backend.match(world.clients, [world.name], [("A",)]) == {}
+            assert backend.instance().head == START
+
+    def test_savepoint_rolls_back_alone(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            (kept,) = backend.insert_rows(world.clients, [{world.name: "A"}])
+            with undone(backend.savepoint()):
+                backend.update_rows(world.clients, [world.name], [(kept, ["B"])])
+            with backend.savepoint():
+                backend.update_rows(world.clients, [world.phone], [(kept, ["1"])])
+        with backend.transaction():
+            assert backend.rows(world.clients, [kept], [world.name, world.phone]) == {kept: ["A", "1"]}
+
+    def test_silence_ends_with_the_transaction(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            (pk,) = backend.insert_rows(world.clients, [{world.name: "A"}])
+            with undone(backend.savepoint()):
+                backend.update_rows(world.clients, [world.name], [(pk, ["B"])])
+            backend.update_rows(world.clients, [world.name], [(pk, ["C"])])
+        world.write(world.clients, pk, {world.name: "D"})
+        with backend.transaction():
+            assert rows_of(backend.drain(10)) == [(world.clients, pk, Op.UPDATE, (world.name,))]
+
+    def test_silence_that_begins_in_an_undone_savepoint_begins_again(self, world: World) -> None:
+        backend = world.backend
+        pk = world.create(world.clients, {world.name: "A"})
+        with backend.transaction():
+            backend.drain(10)
+            with undone(backend.savepoint()):
+                backend.update_rows(world.clients, [world.name], [(pk, ["B"])])
+            backend.update_rows(world.clients, [world.name], [(pk, ["C"])])
+        with backend.transaction():
+            assert backend.drain(10) == []
+            assert backend.rows(world.clients, [pk], [world.name]) == {pk: ["C"]}
+
+    def test_clock_is_in_microseconds(self, backend: Backend) -> None:
+        first = backend.now()
+        assert first > 1_500_000_000_000_000
+        assert backend.now() >= first
+
+    # -- instance, seals --
+
+    def test_head_and_tags(self, backend: Backend) -> None:
+        with backend.transaction():
+            assert backend.instance().head == START
+            assert len(backend.instance().origin) == 20
+            backend.set_head(Cursor(5, b"first..."))
+            backend.set_head(Cursor(9, b"second.."))
+            assert backend.instance().head == Cursor(9, b"second..")
+            assert [backend.seal_tag(seq) for seq in (0, 1, 5, 6, 9, 10)] == [
+                *(b"", b"first...", b"first..."),
+                *(b"second..", b"second..", None),
+            ]
+
+    def test_glance(self, world: World) -> None:
+        backend = world.backend
+        assert backend.glance() == (False, START)
+        world.create(world.clients, {world.name: "A"})
+        assert backend.glance() == (True, START)
+        with backend.transaction():
+            backend.drain(10)
+            backend.set_head(Cursor(3, b"t" * 8))
+        assert backend.glance() == (False, Cursor(3, b"t" * 8))
+
+    # -- journal --
+
+    def test_drain_takes_the_oldest_first_and_once(self, world: World) -> None:
+        first = world.create(world.clients, {world.name: "A"})
+        second = world.create(world.clients, {world.name: "B"})
+        world.write(world.clients, first, {world.name: "C"})
+        backend = world.backend
+        with backend.transaction():
+            assert backend.journal_size() == 3
+            assert rows_of(backend.drain(2)) == [
+                (world.clients, first, Op.INSERT, ()),
+                (world.clients, second, Op.INSERT, ()),
+            ]
+            assert rows_of(backend.drain(2)) == [(world.clients, first, Op.UPDATE, (world.name,))]
+            assert backend.drain(2) == []
+            assert backend.journal_size() == 0
+
+    def test_drain_is_undone_with_its_transaction(self, world: World) -> None:
+        world.create(world.clients, {world.name: "A"})
+        with undone(world.backend.transaction()):
+            world.backend.drain(10)
+        with world.backend.transaction():
+            assert len(world.backend.drain(10)) == 1
+
+    def test_drain_of_some_rows_leaves_the_others(self, world: World) -> None:
+        first = world.create(world.clients, {world.name: "A"})
+        second = world.create(world.clients, {world.name: "B"})
+        world.write(world.clients, first, {world.name: "C", world.phone: "1"})
+        backend = world.backend
+        with backend.transaction():
+            taken = backend.drain_rows(world.clients, [first, "4711"])
+            assert rows_of(taken) == [
+                (world.clients, first, Op.INSERT, ()),
+                (world.clients, first, Op.UPDATE, tuple(sorted((world.name, world.phone)))),
+            ]
+            assert backend.drain_rows(world.orders, [second]) == []
+            assert [row.pk for row in backend.drain(10)] == [second]
+
+    def test_deletions_are_noted(self, world: World) -> None:
+        pk = world.create(world.clients, {world.name: "A"})
+        world.remove(world.clients, pk)
+        with world.backend.transaction():
+            assert [row.op for row in world.backend.drain(10)] == [Op.INSERT, Op.DELETE]
+
+    # -- records --
+
+    def test_records_come_back_as_saved(self, world: World) -> None:
+        backend, entries = world.backend, {world.name: entry(5), world.phone: entry(6, via=world.link)}
+        records = [Record(0, world.clients, str(i), uid(i), True, 10 - i, dict(entries)) for i in (1, 2, 3)]
+        with backend.transaction():
+            backend.save_records(records)
+            assert len({record.id for record in records}) == 3
+            assert 0 not in {record.id for record in records}
+        with backend.transaction():
+            assert backend.records_by_uid([uid(1), uid(9)]) == {uid(1): records[0]}
+            assert backend.records_by_pk(world.clients, ["2", "3", "9"]) == {"2": records[1], "3": records[2]}
+            assert backend.records_by_pk(world.orders, ["2"]) == {}
+            assert [record.pk for record in backend.records_after(7, 10)] == ["2", "1"]
+            assert [record.pk for record in backend.records_after(0, 2)] == ["3", "2"]
+
+    def test_what_a_caller_does_to_a_record_is_not_stored_by_itself(self, world: World) -> None:
+        backend, record = world.backend, Record(0, world.clients, "1", uid(1), entries={})
+        with backend.transaction():
+            backend.save_records([record])
+            backend.records_by_uid([uid(1)])[uid(1)].entries[world.name] = entry(1)
+            record.seq = 9
+            assert backend.records_by_uid([uid(1)])[uid(1)].entries == {}
+            backend.save_records([record])
+            assert backend.records_by_uid([uid(1)])[uid(1)].seq == 9
+
+    def test_a_key_passes_from_a_dead_record_to_a_new_one(self, world: World) -> None:
+        backend, old = world.backend, Record(0, world.clients, "1", uid(1), entries={})
+        with backend.transaction():
+            backend.save_records([old])
+            old.alive = False
+            backend.save_records([Record(0, world.clients, "1", uid(2), entries={}), old])
+            assert backend.records_by_pk(world.clients, ["1"])["1"].uid == uid(2)
+            assert backend.records_by_uid([uid(1)])[uid(1)].alive is False
+
+    def test_rename_of_a_record_that_never_travelled(self, world: World) -> None:
+        backend, record = world.backend, Record(0, world.clients, "1", uid(5), entries={})
+        with backend.transaction():
+            backend.save_records([record])
+            backend.rename(record, uid(7))
+            assert record.uid == uid(7)
+            assert backend.records_by_uid([uid(5)]) == {}
+            assert backend.records_by_uid([uid(7)])[uid(7)].id == record.id
+
+    @pytest.mark.parametrize(("own", "other"), [(5, 7), (7, 5)])
+    def test_rename_of_a_record_that_travelled(self, world: World, own: int, other: int) -> None:
+        backend, record = world.backend, Record(0, world.clients, "1", uid(own), entries={})
+        with backend.transaction():
+            backend.save_records([record])
+            backend.add_pairs(world.link, [record.id])
+            backend.rename(record, uid(other))
+            assert record.uid == uid(5)
+            found = backend.records_by_uid([uid(5), uid(7)])
+            assert {name: known.id for name, known in found.items()} == {uid(5): record.id, uid(7): record.id}
+            assert {known.uid for known in found.values()} == {uid(5)}
+            assert backend.aliases([record.id, 10**6]) == {record.id: [uid(7)]}
+
+    # -- rows --
+
+    def test_insert_and_read(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            a, b = backend.insert_rows(
+                world.clients, [{world.name: "A", world.phone: "1"}, {world.name: "B", world.phone: "2"}]
+            )
+            assert a != b
+            assert backend.rows(world.clients, [b, a, "4711"], [world.phone, world.name]) == {
+                a: ["1", "A"],
+                b: ["2", "B"],
+            }
+            assert backend.existing(world.clients, [a, "4711"]) == {a}
+            assert backend.drain(10) == []
+
+    def test_keys_are_not_given_twice(self, world: World) -> None:
+        own = world.create(world.clients, {world.name: "A"})
+        with world.backend.transaction():
+            (ours,) = world.backend.insert_rows(world.clients, [{world.name: "B"}])
+        assert ours != own
+        assert world.create(world.clients, {world.name: "C"}) not in (own, ours)
+
+    def test_update_of_some_fields(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            keys = backend.insert_rows(world.clients, [{world.name: n, world.phone: "1"} for n in "AB"])
+            backend.update_rows(
+                world.clients, [world.phone], [(keys[0], ["8"]), (keys[1], ["9"]), ("4711", ["x"])]
+            )
+            assert backend.rows(world.clients, keys, [world.name, world.phone]) == {
+                keys[0]: ["A", "8"],
+                keys[1]: ["B", "9"],
+            }
+            assert backend.drain(10) == []
+
+    def test_relations_are_keys(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            a, b = backend.insert_rows(world.clients, [{world.name: "A"}, {world.name: "B"}])
+            (order,) = backend.insert_rows(world.orders, [{world.number: "1", world.client: a}])
+            assert backend.rows(world.orders, [order], [world.client]) == {order: [a]}
+            backend.update_rows(world.orders, [world.client], [(order, [b])])
+            assert backend.rows(world.orders, [order], [world.client]) == {order: [b]}
+
+    def test_many_to_many_is_a_sorted_list_of_keys(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            tags = backend.insert_rows(world.tags, [{world.tag_name: str(i)} for i in range(12)])
+            (pk,) = backend.insert_rows(
+                world.clients, [{world.name: "A", world.client_tags: sorted(tags[:3])}]
+            )
+
+            def held() -> Any:
+                return backend.rows(world.clients, [pk], [world.client_tags])[pk][0]
+
+            assert held() == sorted(tags[:3])
+            backend.update_rows(world.clients, [world.client_tags], [(pk, [sorted(tags[2:])])])
+            assert held() == sorted(tags[2:])
+            backend.update_rows(world.clients, [world.client_tags], [(pk, [[]])])
+            assert held() == []
+            assert backend.drain(10) == []
+
+    def test_unique_values_are_refused(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            (a,) = backend.insert_rows(world.clients, [{world.name: "A"}])
+            first, second = backend.insert_rows(
+                world.orders, [{world.number: n, world.client: a} for n in ("1", "2")]
+            )
+            with pytest.raises(RowRefused) as refused, backend.savepoint():
+                backend.insert_rows(world.orders, [{world.number: n, world.client: a} for n in ("3", "1")])
+            assert refused.value.code == "not_unique"
+            with pytest.raises(RowRefused), backend.savepoint():
+                backend.update_rows(world.orders, [world.number], [(second, ["9"]), (first, ["9"])])
+            assert backend.rows(world.orders, [first, second], [world.number]) == {
+                first: ["1"],
+                second: ["2"],
+            }
+            assert backend.match(world.orders, [world.number], [("3",)]) == {}
+
+    def test_a_required_field_without_value_is_named(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction(), pytest.raises(RowRefused) as refused, backend.savepoint():
+            backend.insert_rows(world.orders, [{world.number: "1"}])
+        assert (refused.value.code, refused.value.detail) == ("cannot_create", "client")
+
+    def test_delete(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            a, b = backend.insert_rows(world.clients, [{world.name: "A"}, {world.name: "B"}])
+            backend.delete_rows(world.clients, [a, "4711"])
+            assert backend.existing(world.clients, [a, b]) == {b}
+            assert backend.drain(10) == []
+
+    def test_match(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            a, b, c, d = backend.insert_rows(
+                world.clients,
+                [
+                    {world.name: "Ann  Lee", world.phone: "1"},
+                    {world.name: "ЁЛКА", world.phone: "2"},
+                    {world.name: "Twin", world.phone: "3"},
+                    {world.name: "TWIN", world.phone: "3"},
+                ],
+            )
+            keys = [(" ann lee",), ("ёлка",), ("tWIN",), ("nobody",), (None,)]
+            found = backend.match(world.clients, [world.name], keys)
+            assert {key: sorted(rows) for key, rows in found.items()} == {
+                (" ann lee",): [a],
+                ("ёлка",): [b],
+                ("tWIN",): sorted([c, d]),
+            }
+            both = backend.match(world.clients, [world.name, world.phone], [("twin", "3"), ("ёлка", "9")])
+            assert {key: sorted(rows) for key, rows in both.items()} == {("twin", "3"): sorted([c, d])}
+
+    def test_check(self, world: World) -> None:
+        assert world.backend.check(world.clients, world.name, "good") == ""
+        assert "NUL" in world.backend.check(world.clients, world.name, "a\0b")
+        assert world.backend.check(world.clients, world.name, "x" * 10_000) != ""
+
+    def test_long_lists(self, world: World) -> None:
+        """More than any database takes as parameters of one statement."""
+        backend, count = world.backend, 3000
+        with backend.transaction():
+            keys = backend.insert_rows(world.clients, [{world.name: str(i)} for i in range(count)])
+            assert len(backend.existing(world.clients, keys)) == count
+            assert len(backend.rows(world.clients, keys, [world.name])) == count
+            found = backend.match(world.clients, [world.name], [(str(i),) for i in range(count)])
+            assert [found[str(i),] for i in range(count)] == [[key] for key in keys]
+            records = [Record(0, world.clients, key, uid(i + 1), entries={}) for i, key in enumerate(keys)]
+            backend.save_records(records)
+            assert len(backend.records_by_pk(world.clients, keys)) == count
+            assert len(backend.records_by_uid([record.uid for record in records])) == count
+            ids = [record.id for record in records]
+            backend.add_pairs(world.link, ids)
+            assert backend.paired(world.link, ids) == set(ids)
+            backend.drop_pairs(world.link, ids)
+            assert backend.paired(world.link, ids) == set()
+            backend.delete_rows(world.clients, keys)
+            assert backend.existing(world.clients, keys) == set()
+
+    def test_nothing_asked(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            assert backend.rows(world.clients, [], [world.name]) == {}
+            assert backend.existing(world.clients, []) == set()
+            assert backend.match(world.clients, [world.name], []) == {}
+            assert backend.records_by_pk(world.clients, []) == backend.records_by_uid([]) == {}
+            assert backend.insert_rows(world.clients, []) == []
+            backend.update_rows(world.clients, [world.name], [])
+            backend.delete_rows(world.clients, [])
+            backend.save_records([])
+            assert backend.drain_rows(world.clients, []) == []
+            assert backend.problems_of(world.link, []) == backend.problems_waiting(world.link, []) == []
+
+    # -- links --
+
+    def test_cursors(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            cursors = backend.cursors(world.link)
+            assert (cursors.acked, cursors.applied, cursors.scanned) == (START, START, 0)
+            assert (cursors.totals, cursors.peer_totals, cursors.peer_instance) == (Totals(), Totals(), b"")
+            cursors.acked, cursors.applied, cursors.scanned = Cursor(3, b"a" * 8), Cursor(4, b"b" * 8), 7
+            cursors.totals, cursors.peer_totals = Totals(10, 4, 3, 2, 1), Totals(20, 8, 6, 4, 2)
+            cursors.peer_instance, cursors.peer_head = b"i" * 16, 8
+            cursors.last_exchange, cursors.lag = 123, 45
+            assert backend.save_cursors(cursors)
+        with backend.transaction():
+            assert backend.cursors(world.link) == cursors
+
+    def test_leases(self, world: World) -> None:
+        backend, now = world.backend, world.backend.now()
+        with backend.transaction():
+            first = backend.claim(world.link, "a", now + 10**9)
+            assert first is not None
+            old = backend.cursors(world.link)
+            assert old.lease_token == first
+            assert backend.claim(world.link, "b", now + 10**9) is None
+            assert backend.renew(world.link, first, now + 2 * 10**9, LinkStatus("connected"))
+            second = backend.claim(world.link, "b", now + 10**9, force=True)
+            assert second not in (None, first)
+            assert not backend.renew(world.link, first, now + 10**9)
+            old.scanned = 99
+            assert not backend.save_cursors(old)
+            assert backend.cursors(world.link).scanned == 0
+            assert backend.save_cursors(backend.cursors(world.link))
+
+    def test_peer(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            catalogue = backend.catalogue(world.link)
+            peer = PeerInfo(b"i" * 16, 2, "Office", "syncapp/1", "https://x", catalogue, (), -5, 77)
+            backend.save_peer(world.link, peer)
+            cursors = backend.cursors(world.link)
+            assert (cursors.peer_instance, cursors.peer_head) == (b"i" * 16, 77)
+
+    def test_flows(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            flows = backend.flows(world.link)
+            assert flows[world.name] == flows[world.number] == FlowState(False, None)
+            backend.save_flows(world.link, {world.name: FlowState(True), world.number: FlowState(False, 5)})
+            flows = backend.flows(world.link)
+            assert (flows[world.name], flows[world.number]) == (FlowState(True, None), FlowState(False, 5))
+
+    def test_pairs(self, world: World) -> None:
+        backend = world.backend
+        records = [Record(0, world.clients, str(i), uid(i), entries={}) for i in (1, 2)]
+        with backend.transaction():
+            backend.save_records(records)
+            one, two = (record.id for record in records)
+            backend.add_pairs(world.link, [one])
+            backend.add_pairs(world.link, [one])
+            assert backend.paired(world.link, [one, two]) == {one}
+            backend.drop_pairs(world.link, [one, two])
+            assert backend.paired(world.link, [one, two]) == set()
+
+    # -- problems --
+
+    def problem(self, world: World, number: int, **changes: Any) -> ProblemRow:
+        values: dict[str, Any] = {
+            **{
+                "id": 0,
+                "link": world.link,
+                "way": "in",
+                "table": world.clients,
+                "uid": uid(number),
+                "pk": "",
+            },
+            **{"field": world.name, "code": "value", "params": {"detail": "ы"}, "waits_for": None},
+            **{"payload": b"\x00p", "created_at": 5, "tries": 1, "next_try": 100 + number},
+        }
+        return ProblemRow(**{**values, **changes})
+
+    def test_problems_come_back_as_saved(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            backend.save_problems([self.problem(world, i, waits_for=uid(50 + i)) for i in (1, 2, 3)])
+            (found,) = backend.problems_of(world.link, [uid(2), uid(9)])
+            assert found == self.problem(world, 2, id=found.id, waits_for=uid(52))
+            assert [p.uid for p in backend.problems_waiting(world.link, [uid(53)])] == [uid(3)]
+            assert [p.uid for p in backend.problems_due(world.link, 102, 10)] == [uid(1), uid(2)]
+            assert len(backend.problems_due(world.link, 1000, 2)) == 2
+            assert backend.problems_by_id([found.id, 10**6]) == [found]
+            backend.drop_problems([found.id])
+            assert backend.problems_of(world.link, [uid(2)]) == []
+
+    def test_a_newer_problem_of_the_same_field_replaces_the_older(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            backend.save_problems([self.problem(world, 1), self.problem(world, 1, field=0)])
+            backend.save_problems([self.problem(world, 1, code="not_unique", tries=7)])
+            found = {p.field: (p.code, p.tries) for p in backend.problems_of(world.link, [uid(1)])}
+            assert found == {world.name: ("not_unique", 7), 0: ("value", 1)}
+
+    def test_outgoing_problems_keep_to_themselves(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            backend.save_problems([self.problem(world, 1, way="out"), self.problem(world, 1)])
+            assert [p.way for p in backend.problems_of(world.link, [uid(1)])] == ["in"]
+            assert [p.way for p in backend.problems_due(world.link, 1000, 9)] == ["in"]
+            ids = [p.id for p in backend.problems_of(world.link, [uid(1)])]
+            backend.clear_unsendable(world.link, [(uid(1), world.name)])
+            backend.clear_unsendable(world.link, [(uid(1), world.name)])
+            assert [p.id for p in backend.problems_by_id([ids[0] - 1, ids[0], ids[0] + 1])] == ids
+
+    # -- conflicts, log --
+
+    def test_conflicts_and_log_take_any_value(self, world: World) -> None:
+        values: list[Any] = [None, "ы", 5, 1.5, True, b"\x00", ["1"], {"a": [None]}, UNKNOWN]
+        with world.backend.transaction():
+            world.backend.add_conflicts(
+                [
+                    ConflictRow(
+                        world.link, world.clients, uid(1), "1", world.name, v, v, 2, ORIGIN, 1, ORIGIN, 5
+                    )
+                    for v in values[:-1]
+                ]
+            )
+            world.backend.add_log([self.log(world, 1, 1, before=v, after=v) for v in values])
+
+    def log(self, world: World, number: int, seq: int, **changes: Any) -> LogRow:
+        values: dict[str, Any] = {
+            **{
+                "link": world.link,
+                "at": 1,
+                "way": "out",
+                "table": world.clients,
+                "pk": "1",
+                "uid": uid(number),
+            },
+            **{
+                "field": world.name,
+                "before": UNKNOWN,
+                "after": "x",
+                "result": "queued",
+                "detail": "",
+                "seq": seq,
+            },
+        }
+        return LogRow(**{**values, **changes})
+
+    def results(self, world: World) -> dict[int, str]:
+        """Feed number → result of the log rows: reading them is no part of a backend."""
+        raise NotImplementedError
+
+    def test_queued_log_rows_find_their_end(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            backend.add_log([self.log(world, i, seq=i) for i in range(1, 7)])
+            backend.log_replaced(world.link, [(uid(2), world.name), (uid(3), world.phone)])
+            backend.log_sent(
+                world.link, 1, 5, 99, {(uid(4), world.name): "superseded", (uid(6), world.name): "x"}
+            )
+        assert self.results(world) == {
+            **{1: "queued", 2: "replaced", 3: "sent", 4: "superseded", 5: "sent", 6: "queued"},
+        }

@@ -1,0 +1,75 @@
+"""What happens around migrations, and the public names."""
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import override_settings
+
+import syncapp
+from syncapp import apps
+from syncapp.models import Field, Instance, Table
+from syncapp.store import catalogue, triggers
+from tests.store.configs import PASSIVE, apply
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_public_names() -> None:
+    assert sorted(syncapp.__all__) == ["__version__"]
+    assert all(hasattr(syncapp, name) for name in syncapp.__all__)
+
+
+def test_migrating_without_a_migration_leaves_the_triggers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(using: str) -> None:
+        raise AssertionError("the triggers were taken away for nothing")
+
+    monkeypatch.setattr(triggers, "before_migrate", fail)
+    call_command("migrate", verbosity=0)
+    apps._before_migrate(using="default", plan=[])
+
+
+def test_a_migration_takes_the_triggers_away_and_puts_them_back() -> None:
+    apply(PASSIVE)
+    assert triggers.verify() == []
+    apps._before_migrate(using="default", plan=[("a migration", False)])
+    assert triggers.verify() != []
+    apps._after_migrate(using="default")
+    assert triggers.verify() == []
+
+
+def test_after_a_migration_the_catalogue_is_up_to_date() -> None:
+    Table.objects.all().delete()
+    with override_settings(SYNCAPP_TABLES=["crm.Tag"]):
+        apps._after_migrate(using="default")
+    assert list(Table.objects.values_list("label", flat=True)) == ["crm.Tag"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tables_that_go_and_come_back_by_migrations() -> None:
+    apply(PASSIVE)
+    numbers = set(Field.objects.values_list("number", "table__label", "name"))
+    captured = catalogue.load_setup().captured
+    try:
+        call_command("migrate", "crm", "zero", verbosity=0)
+        assert "crm.Client" not in catalogue.tables()
+        assert catalogue.load_setup().captured == frozenset()
+        assert triggers.verify() == []
+    finally:
+        call_command("migrate", verbosity=0)
+    assert set(Field.objects.values_list("number", "table__label", "name")) == numbers
+    assert catalogue.load_setup().captured == captured
+    assert triggers.verify() == []
+
+
+def test_migrating_before_syncapp_has_its_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: Any = connection.introspection.table_names
+    monkeypatch.setattr(
+        connection.introspection,
+        "table_names",
+        lambda cursor=None: [name for name in names(cursor) if not name.startswith("syncapp_")],
+    )
+    before = Instance.objects.get().config_version
+    apps._after_migrate(using="default")
+    assert Instance.objects.get().config_version == before
