@@ -584,6 +584,8 @@ _MIRRORED = {
     "stopping": "stopping_there",
     **{cls.code: "protocol_there" for cls in _tree(ProtocolError)},
     **{cls.code: "store_there" for cls in _tree(StoreError)},
+    # Another process of that program drives the link now: not a fault of its database.
+    LeaseLost.code: Superseded.code,
 }
 
 

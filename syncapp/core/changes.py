@@ -34,7 +34,7 @@ Entries = dict[int, Entry]
 
 
 class JournalRow(NamedTuple):
-    """"Look at this record": what a trigger wrote. ``fields`` are numbers; ``op`` as in `Op`; ``at`` in µs.
+    """ "Look at this record": what a trigger wrote. ``fields`` are numbers; ``op`` as in `Op`; ``at`` in µs.
 
     ``before`` holds the old values (wire form) of changed fields by field number, when the triggers keep them.
     """

@@ -88,4 +88,6 @@ class Closed(msgspec.Struct, frozen=True):
     by_peer: bool
 
 
-Effect = Send | FindLink | MakeProof | VerifyProof | CheckProof | Greet | Agree | Read | Apply | Acked | Closed
+Effect = (
+    Send | FindLink | MakeProof | VerifyProof | CheckProof | Greet | Agree | Read | Apply | Acked | Closed
+)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +18,7 @@ from syncapp import errors
 from syncapp.core import effects as fx
 from syncapp.core.changes import START, Batch, Cursor, Fate, Totals
 from syncapp.core.codec import Decoder, Encoder, Form, Frame
+from syncapp.core.life import Life
 from syncapp.core.messages import (
     PROTOCOL,
     Ack,
@@ -36,94 +35,16 @@ from syncapp.core.messages import (
     Proved,
 )
 from syncapp.core.policy import SECOND
+from syncapp.core.refusals import clock_error, said, version_error
+from syncapp.core.states import ANSWERS, LEADS_TO, TRANSITIONS, Now, Role, State, Timing
 from syncapp.core.streaming import Sender
 
+__all__ = ["ANSWERS", "LEADS_TO", "TRANSITIONS", "Now", "Role", "Session", "State", "Timing"]
 
-class Now(NamedTuple):
-    """A moment: ``mono`` for timers, ``wall`` for clocks that are compared; both in µs."""
-
-    mono: int
-    wall: int
-
-
-class Role(StrEnum):
-    ACTIVE = "active"
-    PASSIVE = "passive"
-
-
-class State(StrEnum):
-    """Where a session stands. The active side goes through the first column, the passive through the second."""
-
-    START = "start"
-    AWAIT_CHALLENGE = "await challenge"
-    PROVING = "proving"
-    AWAIT_PROVED = "await proved"
-    CHECKING = "checking"
-
-    AWAIT_OPEN = "await open"
-    FINDING = "finding"
-    AWAIT_PROOF = "await proof"
-    VERIFYING = "verifying"
-
-    GREETING = "greeting"
-    AGREEING = "agreeing"
-    LIVE = "live"
-    CLOSED = "closed"
-
-
-#: (state, message) → the method that takes it. `docs/protocol.md` draws this table.
-TRANSITIONS: dict[tuple[State, type[Any]], str] = {
-    (State.AWAIT_OPEN, Open): "_on_open",
-    (State.AWAIT_CHALLENGE, Challenge): "_on_challenge",
-    (State.AWAIT_PROOF, Proof): "_on_proof",
-    (State.AWAIT_PROVED, Proved): "_on_proved",
-    (State.CHECKING, Hello): "_on_hello",  # kept until the passive side's proof has been checked
-    (State.GREETING, Hello): "_on_hello",
-    (State.AGREEING, Changes): "_on_changes",
-    (State.LIVE, Changes): "_on_changes",
-    (State.AGREEING, Ack): "_on_ack",
-    (State.LIVE, Ack): "_on_ack",
-    (State.AGREEING, Ping): "_on_ping",
-    (State.LIVE, Ping): "_on_ping",
-    (State.AGREEING, Pong): "_on_pong",
-    (State.LIVE, Pong): "_on_pong",
-    **{(state, Bye): "_on_bye" for state in State if state not in (State.CLOSED, State.START)},
-}
-
-#: Where each transition leads, for the diagram: (state, message) → next state.
-LEADS_TO: dict[tuple[State, type[Any]], State] = {
-    (State.AWAIT_OPEN, Open): State.FINDING,
-    (State.AWAIT_CHALLENGE, Challenge): State.PROVING,
-    (State.AWAIT_PROOF, Proof): State.VERIFYING,
-    (State.AWAIT_PROVED, Proved): State.CHECKING,
-    (State.GREETING, Hello): State.AGREEING,
-}
-
-#: What the shell's answers lead to: (state, answer) → next state.
-ANSWERS: dict[tuple[State, str], State] = {
-    (State.START, "start"): State.AWAIT_CHALLENGE,
-    (State.FINDING, "challenge"): State.AWAIT_PROOF,
-    (State.PROVING, "proof"): State.AWAIT_PROVED,
-    (State.VERIFYING, "proved"): State.GREETING,
-    (State.CHECKING, "peer proved"): State.GREETING,
-    (State.AGREEING, "go"): State.LIVE,
-}
-
-
-class Timing(msgspec.Struct, frozen=True):
-    """Durations of a session, µs.
-
-    The active side pings after ``heartbeat`` of silence towards the peer and gives it ``grace`` to show life; the
-    passive side waits ``silence``. ``handshake`` bounds everything before LIVE.
-    """
-
-    heartbeat: int = 8 * SECOND
-    grace: int = 5 * SECOND
-    silence: int = 25 * SECOND
-    handshake: int = 20 * SECOND
-    interval: int = 0
-    linger: int = 3_000
-    advance: int = 2 * SECOND
+#: The largest message that is read from a side that has not proved who it is.
+HANDSHAKE_MESSAGE = 64 * 1024
+#: How many windows of batches may wait to be applied: after a loss the peer sends again what is still under way.
+WINDOWS_WAITING = 4
 
 
 class Session:
@@ -156,17 +77,17 @@ class Session:
         self._clock_bound = clock_bound
         self._encoder = encoder or Encoder()
         self._decoder = decoder or Decoder(self.limits.max_message)
+        self._max_message = self._decoder.max_message
+        self._decoder.max_message = min(HANDSHAKE_MESSAGE, self._max_message)
         self._opened = now
-        self._last_in = self._last_out = now.mono
-        self._pinged = 0  # mono time of the unanswered ping, 0 = none
-        self._ping_behind = False  # it travels behind batches, so that its answer tells of their loss
-        self._ping_number = 0
-        self._ping_sent = START
+        self._life = Life(self.timing, now.mono, pings=role is Role.ACTIVE)
         self._greeted = False
         self._sender = Sender(self.timing.interval, self.timing.linger)
         self._applied = START
         self._received = START
-        self._queue: deque[Batch] = deque()
+        self._queue: deque[tuple[Batch, int]] = deque()
+        self._waiting = 0  # bytes of the batches received and not applied
+        self._message_size = 0
         self._applying = False
         self._gap_told = False
 
@@ -181,11 +102,15 @@ class Session:
     def _on_challenge(self, message: Challenge, now: Now) -> None:
         self.peer_software = message.software
         if not PROTOCOL[0] <= message.version <= PROTOCOL[1]:
-            return self._fail(self._version_error((message.version, message.version)), now)
+            self._fail(
+                version_error(self._software, message.software, (message.version, message.version)), now
+            )
+            return
         self.version = message.version
         self.clock_offset = message.clock - (self._opened.wall + now.wall) // 2
         if abs(self.clock_offset) > self._clock_bound:
-            return self._fail(self._clock_error(), now)
+            self._fail(clock_error(self.clock_offset, self._clock_bound), now)
+            return
         self.effects.append(fx.MakeProof(message.scram))
 
     def proof(self, client_final: str, now: Now) -> None:
@@ -194,6 +119,7 @@ class Session:
             self._send(Proof(client_final, self.clock_offset), now)
 
     def _on_proved(self, message: Proved, now: Now) -> None:
+        self._decoder.max_message = self._max_message  # a hello may follow while the proof is being checked
         self.effects.append(fx.CheckProof(message.scram))
 
     def peer_proved(self, now: Now) -> None:
@@ -208,7 +134,8 @@ class Session:
         self._opened = now
         low, high = max(PROTOCOL[0], message.versions[0]), min(PROTOCOL[1], message.versions[1])
         if low > high:
-            return self._fail(self._version_error(message.versions), now)
+            self._fail(version_error(self._software, message.software, message.versions), now)
+            return
         self.version = high
         self.effects.append(fx.FindLink(message.code, message.scram))
 
@@ -224,9 +151,11 @@ class Session:
     def proved(self, server_final: str, now: Now) -> None:
         """Passive side: the proof was right (the answer to `effects.VerifyProof`)."""
         if self._answer("proved"):
+            self._decoder.max_message = self._max_message
             self._send(Proved(server_final), now)
             if abs(self.clock_offset) > self._clock_bound:
-                return self._fail(self._clock_error(), now)
+                self._fail(clock_error(self.clock_offset, self._clock_bound), now)
+                return
             self.effects.append(fx.Greet())
 
     # -- both: greeting -------------------------------------------------------------------------------------
@@ -242,7 +171,8 @@ class Session:
 
     def _on_hello(self, message: Hello, now: Now) -> None:
         if self.peer is not None:
-            return self._fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
+            self._fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
+            return
         self.peer = message
         self._sender.expect(message.have)
         self._maybe_agree()
@@ -328,16 +258,21 @@ class Session:
                 self._gap_told = True
                 self._send(Ack(self._applied, Totals(), gap=True), now)
             return
+        self._waiting += self._message_size
+        if self._waiting > WINDOWS_WAITING * max(self.limits.window, self._message_size):
+            raise errors.ProtocolError(detail="far more than the window allows")
         self._gap_told = False
         if batch.end.seq > self._received.seq:
             self._received = batch.end
-        self._queue.append(batch)
+        self._queue.append((batch, self._message_size))
         self._next_apply()
 
     def _next_apply(self) -> None:
         if self._queue and not self._applying and self.state is State.LIVE:
             self._applying = True
-            self.effects.append(fx.Apply(self._queue.popleft()))
+            batch, size = self._queue.popleft()
+            self._waiting -= size
+            self.effects.append(fx.Apply(batch))
 
     def applied(
         self, have: Cursor, totals: Totals, fates: list[Fate], want: list[bytes], gap: bool, now: Now
@@ -350,6 +285,7 @@ class Session:
         if gap:
             self._received = have
             self._queue.clear()
+            self._waiting = 0
         self._send(Ack(have, totals, fates, want, gap), now)
         self._next_apply()
         self._pump(now)
@@ -362,38 +298,12 @@ class Session:
     def _on_pong(self, message: Pong, now: Now) -> None:
         if not self._sender.sends(message.have):
             raise errors.ProtocolError(detail="an acknowledgement of what was never sent")
-        if message.number and message.number == self._ping_number:
-            self._pinged = 0
-            if self._ping_behind:
-                self._sender.lost_check(message.have, message.received, self._ping_sent)
+        answered = self._life.answered(message.number)
+        if answered is not None:
+            self._sender.lost_check(message.have, message.received, answered)
         if message.have.seq > self._sender.confirmed.seq:
-            self._sender.acked(message.have, None)
-            self._sender.note(message.have, None, [], [], [])
+            self._sender.unheard(message.have)
         self._pump(now)
-
-    def _ping(self, now: Now) -> None:
-        self._ping_number += 1
-        self._pinged = now.mono
-        self._ping_sent = self._sender.sent
-        self._ping_behind = self._sender.oldest_sent() is not None
-        self._send(Ping(self._ping_number, now.wall), now, bulk=self._ping_behind)
-
-    def _deadline(self) -> int:
-        """When the peer counts as gone. A ping that waits behind long batches is given more time."""
-        silent = self._last_in + self.timing.silence
-        if not self._pinged or self._ping_behind:
-            return silent
-        return min(silent, max(self._pinged, self._last_in) + self.timing.grace)
-
-    def _ping_due(self) -> int | None:
-        """When to ask the peer for a sign of life, or whether batches arrived."""
-        if self._pinged:  # other messages may come while the answer to this one was lost
-            return self._pinged + self.timing.silence
-        due = [self._last_in + self.timing.heartbeat] if self.role is Role.ACTIVE else []
-        oldest = self._sender.oldest_sent()
-        if oldest is not None:
-            due.append(oldest + self.timing.heartbeat)
-        return min(due, default=None)
 
     def next_timer(self) -> int | None:
         """When `on_timer` wants to be called (mono µs); None when closed."""
@@ -401,9 +311,9 @@ class Session:
             return None
         if self.state is not State.LIVE:
             return self._opened.mono + self.timing.handshake
-        deadlines = [self._deadline(), *self._sender.deadlines(self.timing.advance)]
-        ping = self._ping_due()
-        return min(deadlines if ping is None else [*deadlines, ping])
+        due = self._life.ping_due(self._sender.oldest_sent())
+        deadlines = [self._life.deadline(), *self._sender.deadlines(self.timing.advance)]
+        return min(deadlines if due is None else [*deadlines, due])
 
     def on_timer(self, now: Now) -> None:
         """Do what is due; harmless when nothing is."""
@@ -413,13 +323,16 @@ class Session:
             if now.mono >= self._opened.mono + self.timing.handshake:
                 self._fail(errors.TimedOut(seconds=self.timing.handshake // SECOND), now)
             return
-        if now.mono >= self._deadline():
-            self._fail(errors.TimedOut(seconds=(now.mono - self._last_in) // SECOND), now)
+        if now.mono >= self._life.deadline():
+            self._fail(errors.TimedOut(seconds=(now.mono - self._life.last_in) // SECOND), now)
             return
-        due = self._ping_due()
+        oldest = self._sender.oldest_sent()
+        due = self._life.ping_due(oldest)
         if due is not None and now.mono >= due:
             self._sender.touch_oldest(now.mono)
-            self._ping(now)
+            behind = None if oldest is None else self._sender.sent
+            number = self._life.pinged(now.mono, behind)
+            self._send(Ping(number, now.wall), now, bulk=behind is not None)
         self._pump(now)
 
     # -- frames, the end ------------------------------------------------------------------------------------
@@ -428,7 +341,8 @@ class Session:
         """Take a frame from the peer."""
         if self.state is State.CLOSED:
             return
-        self._last_in = now.mono
+        self._life.last_in = now.mono
+        self._message_size += len(frame)
         try:
             if self.state is State.AWAIT_OPEN and isinstance(frame, str):
                 self._encoder.form = Form.JSON
@@ -437,6 +351,7 @@ class Session:
                 self._show_life(now)
                 return
             self._dispatch(message, now)
+            self._message_size = 0
         except errors.ProtocolError as error:
             self._fail(error, now)
 
@@ -453,12 +368,12 @@ class Session:
 
     def _show_life(self, now: Now) -> None:
         # A long message on a slow line must not look like silence to its sender, whose pings queue behind it.
-        if self.state is State.LIVE and now.mono - self._last_out > self.timing.grace // 3:
+        if self.state is State.LIVE and self._life.quiet(now.mono):
             self._send(Pong(0, now.wall, self._applied, self._received), now)
 
     def _send(self, message: Message, now: Now, *, bulk: bool = False) -> int:
         frames = self._encoder.frames(message)
-        self._last_out = now.mono
+        self._life.last_out = now.mono
         for frame in frames:
             self.effects.append(fx.Send(frame, bulk))
         return sum(map(len, frames))
@@ -471,8 +386,7 @@ class Session:
         return True
 
     def _on_bye(self, message: Bye, now: Now) -> None:
-        code, params = errors.mirrored(message.code, message.params)
-        self._end(errors.from_code(code, params), by_peer=True)
+        self._end(said(message), by_peer=True)
 
     def fail(self, error: errors.SyncError, now: Now) -> None:
         """End the session for ``error`` (also the answer to any question that cannot be answered)."""
@@ -495,12 +409,3 @@ class Session:
         self.state = State.CLOSED
         self._queue.clear()
         self.effects.append(fx.Closed(error, by_peer))
-
-    def _version_error(self, theirs: tuple[int, int]) -> errors.SyncError:
-        kind = errors.VersionTooOldHere if theirs[0] > PROTOCOL[1] else errors.VersionTooOldThere
-        return kind(here=self._software, there=self.peer_software)
-
-    def _clock_error(self) -> errors.SyncError:
-        return errors.ClockTooFar(
-            offset=f"{abs(self.clock_offset) // SECOND} s", bound=f"{self._clock_bound // SECOND} s"
-        )

@@ -50,6 +50,7 @@ class Sender:
         self._wanted = False
         self._ends: deque[int] = deque()  # where reads reached the end of the feed
         self._clear = 0
+        self._unheard = False
 
     def expect(self, have: Cursor) -> None:
         """The peer says that it has our feed up to there; it may acknowledge as much before we begin."""
@@ -112,8 +113,11 @@ class Sender:
             self.position = batch.end
 
     def advance(self, now: int, after: int) -> Batch | None:
-        """An empty batch that moves the peer's cursor over a skipped stretch, when it is worth one."""
+        """An empty batch that moves the peer's cursor over a skipped stretch, or asks for a lost acknowledgement."""
         gap = self.position.seq - self.sent.seq
+        if self._unheard and not self._flights and not self._reading:
+            self._unheard = False
+            return Batch(self.sent, self.position, [], [])
         if gap <= 0 or self._flights or self._reading:
             self._skipped_at = 0
             return None
@@ -146,6 +150,12 @@ class Sender:
         if have.seq > self.position.seq:
             self.position = have
         return confirmed
+
+    def unheard(self, have: Cursor) -> None:
+        """A pong tells of progress whose acknowledgement was lost: an empty batch will bring the account anew."""
+        self.acked(have, None)
+        self.note(have, None, [], [], [])
+        self._unheard = True
 
     def rewind(self, have: Cursor) -> None:
         """Something was lost on the way: send again from ``have``."""

@@ -199,6 +199,12 @@ class LinkDriver:
                 self._perform()
         except errors.TransportError as error:
             self._lost(error)
+        except Exception as error:  # a mistake of ours must not leave a conversation that nobody reads
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        logger.error("Link %s: the conversation failed", self._name(), exc_info=error)
+        self.end(errors.StoreError(detail=type(error).__name__))
 
     async def _write(self) -> None:
         try:
@@ -212,6 +218,8 @@ class LinkDriver:
                 await self._writable.wait()
         except errors.TransportError as error:
             self._lost(error)
+        except Exception as error:
+            self._broken(error)
 
     def _lost(self, error: errors.SyncError) -> None:
         self.session.lost(error)

@@ -38,10 +38,14 @@ class LinkConfig(msgspec.Struct, frozen=True):
 
     def password(self) -> str:
         """The password in the clear. Raises `errors.SecretUnreadable`."""
-        try:
-            return conf.decrypt(self.secret)
-        except ValueError as error:
-            raise errors.SecretUnreadable(link=self.name) from error
+        return _password(self.name, self.secret)
+
+
+def _password(name: str, secret: str) -> str:
+    try:
+        return conf.decrypt(secret)
+    except ValueError as error:
+        raise errors.SecretUnreadable(link=name) from error
 
 
 def load(store: Store) -> dict[int, LinkConfig]:
@@ -95,28 +99,44 @@ def lease_owner(store: Store, link: int) -> str:
 _verifiers: dict[tuple[str, bytes], Verifier] = {}
 
 
-def verifier(config: LinkConfig, salt: bytes) -> Verifier:
+def verifier(candidate: Candidate, salt: bytes) -> Verifier:
     """What checks a proof of the link's password; derived once per secret. CPU-heavy the first time."""
-    key = (config.secret, salt)
+    key = (candidate.secret, salt)
     found = _verifiers.get(key)
     if found is None:
-        found = _verifiers[key] = derive(config.password(), salt)
+        found = _verifiers[key] = derive(_password(candidate.name, candidate.secret), salt)
         if len(_verifiers) > 10_000:
             _verifiers.pop(next(iter(_verifiers)))
     return found
 
 
-def candidates(store: Store, code: str) -> list[LinkConfig]:
+def load_one(store: Store, link: int) -> LinkConfig:
+    """One link. Raises `errors.LinkPaused` if it was removed or paused meanwhile."""
+    found = Link.objects.using(store.using).filter(pk=link, paused=False).first()
+    if found is None:
+        raise errors.LinkPaused()
+    return _config(store, found)
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A passive link that an incoming conversation may belong to."""
+
+    id: int
+    name: str
+    secret: str
+
+
+def candidates(store: Store, code: str) -> list[Candidate]:
     """The passive links that an incoming conversation may belong to: the one of ``code``, or all.
 
     Raises `errors.LinkPaused` when the one that is meant is paused.
     """
-    passive = [link for link in load(store).values() if not link.active]
+    passive = Link.objects.using(store.using).filter(mode=Link.Mode.PASSIVE)
     if code:
-        wanted = normal_code(code)
-        passive = [link for link in passive if normal_code(link.code) == wanted]
-    running = [link for link in passive if not link.paused]
-    if passive and not running:
+        passive = passive.filter(code=normal_code(code) or "")
+    rows = list(passive.values_list("pk", "name", "secret", "paused"))
+    running = [Candidate(pk, name, secret) for pk, name, secret, paused in rows if not paused]
+    if rows and not running:
         raise errors.LinkPaused()
     return running
 

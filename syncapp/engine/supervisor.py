@@ -90,14 +90,12 @@ class PassiveSide:
         # With the code: many programs may share an address behind a router, and one wrong password among them
         # must not shut out the others.
         self._keys = [f"address {address_key(remote)} {code}"]
-        self._links: dict[int, LinkConfig] = {}
         self._auth: PassiveAuth | None = None
 
     def find(self, store: Store, code: str, client_first: str) -> str:
         self.code = self.code or code
         self._throttle.check(self._keys, time.monotonic())
         found = links.candidates(store, self.code)
-        self._links = {link.id: link for link in found}
         salt = links.scram_salt(store)
         verifiers = [(link.id, links.verifier(link, salt)) for link in found]
         self._auth = PassiveAuth(verifiers, client_first, code=self.code)
@@ -108,7 +106,7 @@ class PassiveSide:
         self._throttle.failed(self._keys, time.monotonic())
         link, proof = self._auth.verify(client_final)
         self._throttle.succeeded(self._keys)
-        return self._links[link], proof
+        return links.load_one(store, link), proof
 
     def prove(self, server_first: str) -> str:
         raise NotImplementedError

@@ -285,7 +285,7 @@ class Backend(Protocol):
     def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
-        """Values of ``fields`` by local key, in their order. A value that cannot be read is a `BadValue` in its place."""
+        """Values of ``fields`` by local key, in their order. One that cannot be read is a `BadValue` in its place."""
         ...
 
     def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
@@ -303,7 +303,9 @@ class Backend(Protocol):
         """Create rows with their defaults, echo suppressed; returns their keys. Raises `RowRefused`."""
         ...
 
-    def update_rows(self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def update_rows(
+        self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
+    ) -> None:
         """Set ``fields`` of existing rows, echo suppressed. Raises `RowRefused`."""
         ...
 
@@ -379,6 +381,8 @@ class Backend(Protocol):
         """Mark queued log rows of these (uid, field) as replaced by a later edit."""
         ...
 
-    def log_sent(self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]) -> None:
+    def log_sent(
+        self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]
+    ) -> None:
         """Mark queued log rows of feed numbers in (after, until] as sent, or with the fate that the peer named."""
         ...

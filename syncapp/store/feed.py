@@ -147,9 +147,7 @@ class FeedReader:
                 self._values[table, pk] = dict(zip(columns, values, strict=True))
             self._uids.learn(self._references(table, columns, rows.values()))
 
-    def _references(
-        self, table: int, columns: list[int], rows: Collection[list[Any]]
-    ) -> dict[int, set[str]]:
+    def _references(self, table: int, columns: list[int], rows: Collection[list[Any]]) -> dict[int, set[str]]:
         """target table → local keys that the relation columns of ``rows`` point to."""
         found: dict[int, set[str]] = defaultdict(set)
         for place, column in enumerate(columns):
@@ -257,7 +255,18 @@ class FeedReader:
         info = self._setup.tables[record.table]
         params = {"table": info.label, "field": info.fields[field].name, "value": "", "detail": str(value)}
         return ProblemRow(
-            0, self._peer.link, "out", record.table, record.uid, record.pk, field, "value", params, None, b"", now
+            0,
+            self._peer.link,
+            "out",
+            record.table,
+            record.uid,
+            record.pk,
+            field,
+            "value",
+            params,
+            None,
+            b"",
+            now,
         )
 
 

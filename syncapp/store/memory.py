@@ -317,7 +317,9 @@ class MemoryBackend:
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
         return [self.database.insert(table, values) for values in rows]
 
-    def update_rows(self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def update_rows(
+        self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
+    ) -> None:
         for pk, values in rows:
             self.database.update(table, pk, dict(zip(fields, values, strict=True)))
 
@@ -403,7 +405,9 @@ class MemoryBackend:
         return [msgspec.structs.replace(p) for p in found if p.link == link and p.way == "in"]
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
-        return [msgspec.structs.replace(self.database.problems[i]) for i in ids if i in self.database.problems]
+        return [
+            msgspec.structs.replace(self.database.problems[i]) for i in ids if i in self.database.problems
+        ]
 
     def save_problems(self, problems: Sequence[ProblemRow]) -> None:
         db = self.database

@@ -91,7 +91,8 @@ def _cells(row: Row, places: list[tuple[int, int, int]], origins: list[bytes]) -
         version = to_version(row.versions[0], origins)
         return {local: Cell(version, row.values[i], column) for i, local, column in places}
     return {
-        local: Cell(to_version(row.versions[i], origins), row.values[i], column) for i, local, column in places
+        local: Cell(to_version(row.versions[i], origins), row.values[i], column)
+        for i, local, column in places
     }
 
 
@@ -139,7 +140,11 @@ def fold(older: Incoming, newer: Incoming) -> Incoming:
     cells = dict(older.cells)
     for field, cell in newer.cells.items():
         known = cells.get(field)
-        if known is None or known.version is None or (cell.version and cell.version.stamp >= known.version.stamp):
+        if (
+            known is None
+            or known.version is None
+            or (cell.version and cell.version.stamp >= known.version.stamp)
+        ):
             cells[field] = cell
     kind = int(RowKind.WHOLE) if RowKind.WHOLE in (older.kind, newer.kind) else newer.kind
     aliases = tuple(sorted({*older.names, *newer.names} - {newer.uid}))

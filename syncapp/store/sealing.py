@@ -142,7 +142,20 @@ def _log(
                 at = record.entries[field].version.time
                 old = before.get(field, UNKNOWN)
                 log.append(
-                    LogRow(link, at, "out", table, record.pk, record.uid, field, old, after, "queued", "", record.seq)
+                    LogRow(
+                        link,
+                        at,
+                        "out",
+                        table,
+                        record.pk,
+                        record.uid,
+                        field,
+                        old,
+                        after,
+                        "queued",
+                        "",
+                        record.seq,
+                    )
                 )
         backend.log_replaced(link, [(row.uid, row.field) for row in log])
         backend.add_log(log)

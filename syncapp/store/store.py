@@ -164,7 +164,11 @@ class Store:
             self._check_lease(link, True, cursors.lease_token == token)
             if batch.start.seq > cursors.applied.seq:
                 return Applied(cursors.applied, cursors.totals, [], [], gap=True)
-            if batch.start.seq == cursors.applied.seq and batch.start.tag != cursors.applied.tag and batch.start.seq:
+            if (
+                batch.start.seq == cursors.applied.seq
+                and batch.start.tag != cursors.applied.tag
+                and batch.start.seq
+            ):
                 raise errors.RestoredThere()
             try:
                 changes, refused = translate(batch, agreement.by_peer)
@@ -197,12 +201,16 @@ class Store:
             cursors = self.backend.cursors(link)
             self._check_lease(link, True, cursors.lease_token == token)
             now = self.backend.now()
-            rows = self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
+            rows = (
+                self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
+            )
             rows = [row for row in rows if row.way == "in"]
             if rows:
                 numbering = self._numbering()
                 setup = self.backend.setup()
-                Applier(self.backend, setup, Source(link, agreement), numbering).run([reopen(r) for r in rows])
+                Applier(self.backend, setup, Source(link, agreement), numbering).run(
+                    [reopen(r) for r in rows]
+                )
                 numbering.close()
             return len(rows)
 
@@ -268,7 +276,9 @@ class Store:
         if hello.instance == ours:
             raise errors.SameInstance()
         if known and known != hello.instance:
-            raise errors.OtherInstance(known=known.hex()[:8], found=f"{hello.title} ({hello.instance.hex()[:8]})")
+            raise errors.OtherInstance(
+                known=known.hex()[:8], found=f"{hello.title} ({hello.instance.hex()[:8]})"
+            )
 
     def _check_feeds(self, hello: Hello, head: Cursor, acked: Cursor, applied: Cursor) -> None:
         """Cursors that do not fit the feeds mean that a database went back in time."""
@@ -305,7 +315,9 @@ class Store:
         while records := [r for r in self.backend.records_after(seq, 1000) if r.seq <= last]:
             seq = records[-1].seq
             for record in records:
-                hits = [f for f, since in fields.items() if f in record.entries and record.entries[f].seq > since]
+                hits = [
+                    f for f, since in fields.items() if f in record.entries and record.entries[f].seq > since
+                ]
                 if hits:
                     record.seq = numbering.next()
                     for field in hits:

@@ -104,7 +104,9 @@ class Writer:
         while pending:
             ready = [w for w in pending.values() if not (self._missing(w, required=False) & pending.keys())]
             if not ready:
-                ready = [w for w in pending.values() if not (self._missing(w, required=True) & pending.keys())]
+                ready = [
+                    w for w in pending.values() if not (self._missing(w, required=True) & pending.keys())
+                ]
             if not ready:
                 ready = list(pending.values())
             for write in ready:
@@ -151,7 +153,12 @@ class Writer:
                 continue
             reason = local.fault or self._backend.check(write.change.table, field, local.value)
             if reason:
-                params = {"table": info.label, "field": spec.name, "value": _short(verdict.value), "detail": reason}
+                params = {
+                    "table": info.label,
+                    "field": spec.name,
+                    "value": _short(verdict.value),
+                    "detail": reason,
+                }
                 write.failed = Failure("value", params)
                 return {}
             verdict.value = values[field] = local.value
@@ -206,7 +213,12 @@ class Writer:
             elif verdict.merged.outcome.writes:
                 reason = self._backend.check(write.change.table, field, verdict.value)
                 if reason:
-                    params = {"table": info.label, "field": name, "value": _short(verdict.value), "detail": reason}
+                    params = {
+                        "table": info.label,
+                        "field": name,
+                        "value": _short(verdict.value),
+                        "detail": reason,
+                    }
                     verdict.held = ("value", params, None)
 
     def _update_rows(self, writes: list[Write], values_of: Callable[[Write], dict[int, Any]]) -> None:

@@ -14,7 +14,7 @@ from websockets.sync.server import ServerConnection, serve
 class _Quiet(BaseHTTPRequestHandler):
     """A website that has nothing at the addresses of peers."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.send_error(404)
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -167,7 +167,7 @@ class Process:
         Conversation(self, Role.PASSIVE, end, 0, 0).perform()
 
     def call(self, work: Callable[[], Any]) -> Any:
-        """One unit of work of the store, in which the program may be killed: rolled back, or committed and unanswered."""
+        """One unit of work of the store. The program may be killed in it: rolled back, or committed and unanswered."""
         world = self.world
         fate = world.rng.random()
         crash = world.plan.crash
@@ -299,7 +299,9 @@ class Conversation:
             case fx.Read():
                 records = min(effect.records, self.world.plan.records)
                 peer = session.peer.instance if session.peer else b""
-                r = self.store.read(self.link, effect.after, self.agreement, peer, records, self.world.plan.bytes)
+                r = self.store.read(
+                    self.link, effect.after, self.agreement, peer, records, self.world.plan.bytes
+                )
                 return lambda now: session.read_done(r.batch, r.position, r.more, now)
             case fx.Apply():
                 a = self.store.apply(self.link, effect.batch, self.agreement, self.token)

@@ -81,7 +81,11 @@ class Oracle:
     def take_back(self, instance: Instance, table: str, pk: str, values: dict[str, Any]) -> None:
         """The edit told last was refused by the database."""
         row = instance.database.tables[instance.numbers.table[table]][pk]
-        self.edits = [e for e in self.edits if (e.instance, e.pk) != (instance.index, pk) or e.value not in values.values()]
+        self.edits = [
+            e
+            for e in self.edits
+            if (e.instance, e.pk) != (instance.index, pk) or e.value not in values.values()
+        ]
         for name in values:
             if SPECS[table, name].kind is not Kind.TEXT:
                 continue
@@ -279,9 +283,10 @@ class Oracle:
                     raise Violation(f"{instance.label}: a row that nobody knows: {table} {pk} {row}")
                 for field, value in row.items():
                     key = instance.numbers.key[field]
-                    if SPECS[key].kind is Kind.TEXT and value is not None:
-                        if (f"{key[0]}.{key[1]}", value) not in self.known:
-                            raise Violation(f"{instance.label}: a value from nowhere: {key} {value!r}")
+                    if SPECS[key].kind is not Kind.TEXT or value is None:
+                        continue
+                    if (f"{key[0]}.{key[1]}", value) not in self.known:
+                        raise Violation(f"{instance.label}: a value from nowhere: {key} {value!r}")
 
     def judge_edits(self) -> None:
         """Every value that a user wrote is final, was knowingly replaced, or is kept."""

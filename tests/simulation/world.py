@@ -259,7 +259,10 @@ class World:
         """All that redelivery must not change."""
         database = instance.database
         problems = sorted((p.link, p.way, p.uid, p.field) for p in database.problems.values())
-        records = {r.id: (r.uid, r.alive, {f: e.version.stamp for f, e in r.entries.items()}) for r in database.records.values()}
+        records = {
+            r.id: (r.uid, r.alive, {f: e.version.stamp for f, e in r.entries.items()})
+            for r in database.records.values()
+        }
         rows = {table: {pk: dict(row) for pk, row in rows.items()} for table, rows in database.tables.items()}
         return rows, records, problems, len(database.conflicts)
 
@@ -297,10 +300,8 @@ class World:
         for instance in self.instances:
             database = instance.database
             lines.append(f"{instance.label}: head {database.state.head.seq}, journal {len(database.journal)}")
-            for number in instance.links:
-                lines.append(f"  link {number}: {database.cursors[number]}")
-            for problem in database.problems.values():
-                lines.append(f"  {problem}")
+            lines += [f"  link {number}: {database.cursors[number]}" for number in instance.links]
+            lines += [f"  {problem}" for problem in database.problems.values()]
             for talk in self.talks(instance):
                 sender = talk.session._sender
                 lines.append(f"  {talk.session.role} {talk.session.state} {vars(sender)}")

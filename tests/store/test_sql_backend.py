@@ -17,7 +17,7 @@ from syncapp import models
 from syncapp.core.changes import Record
 from syncapp.store import catalogue
 from syncapp.store.base import BadValue, RowRefused, Values
-from syncapp.store.sql import SqlBackend, database
+from syncapp.store.sql import SqlBackend, database, links, memories, records
 from tests.store.backend_contract import BackendContract, World, uid
 from tests.store.linked import Linked, drain, execute, link_fields
 from tests.testapp.models import Country, Everything, Place, Restaurant, Token
@@ -180,9 +180,19 @@ def test_keys_of_deleted_rows_are_not_given_again(linked: Linked, backend: SqlBa
 
 def test_whole_table_of_types_survives(linked: Linked, backend: SqlBackend) -> None:
     row = Everything.objects.create(
-        **{"char": "ы", "integer": -5, "decimal": "12.5", "floating": 0.1, "maybe": True, "json": {"a": [1]}},
-        **{"day": "2026-01-02", "hour": "03:04:05", "moment": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)},
-        **{"span": dt.timedelta(seconds=1), "binary": b"\x00", "file": "a.txt", "renamed": "odd"},
+        char="ы",
+        integer=-5,
+        decimal="12.5",
+        floating=0.1,
+        maybe=True,
+        json={"a": [1]},
+        day="2026-01-02",
+        hour="03:04:05",
+        moment=dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+        span=dt.timedelta(seconds=1),
+        binary=b"\x00",
+        file="a.txt",
+        renamed="odd",
     )
     table = linked.tables["testapp.Everything"]
     names = [name for name in linked.numbers if name.startswith("testapp.Everything.")]
@@ -191,14 +201,11 @@ def test_whole_table_of_types_survives(linked: Linked, backend: SqlBackend) -> N
     shown = dict(zip((name.rpartition(".")[2] for name in names), before, strict=True))
     assert (shown["decimal"], shown["moment"], shown["span"]) == ("12.50", "2026-01-02T00:00:00Z", 1_000_000)
     assert (shown["id"], shown["record_status"], shown["creator"]) == (str(row.pk), None, None)
-    kept = [
-        n
-        for n, v in zip(numbers, before, strict=True)
-        if v is not None and n != linked.numbers[f"{names[0].rpartition('.')[0]}.id"]
-    ]
-    (copy,) = backend.insert_rows(table, [{n: v for n, v in zip(numbers, before, strict=True) if n in kept}])
-    (after,) = backend.rows(table, [copy], kept).values()
-    assert after == [v for n, v in zip(numbers, before, strict=True) if n in kept]
+    key = linked.numbers["testapp.Everything.id"]
+    sent = {n: v for n, v in zip(numbers, before, strict=True) if v is not None and n != key}
+    (copy,) = backend.insert_rows(table, [sent])
+    (after,) = backend.rows(table, [copy], list(sent)).values()
+    assert after == list(sent.values())
 
 
 # -- relations ----------------------------------------------------------------------------------------------
@@ -240,8 +247,8 @@ def test_a_child_may_be_written_before_its_parent(linked: Linked, backend: SqlBa
 def test_a_relation_to_nowhere_outside_savepoints_refuses_the_transaction() -> None:
     linked = link_fields({"crm.Order": ["number", "client"]})
     n, backend = linked.numbers, SqlBackend()
+    order = {n["crm.Order.number"]: "1", n["crm.Order.client"]: "900"}
     with pytest.raises(RowRefused), backend.transaction():
-        order = {n["crm.Order.number"]: "1", n["crm.Order.client"]: "900"}
         backend.insert_rows(linked.tables["crm.Order"], [order])
     assert Order.objects.count() == 0
 
@@ -306,6 +313,26 @@ def test_self_relations(linked: Linked, backend: SqlBackend) -> None:
     backend.update_rows(table, [n["testapp.Place.near"]], [(home, [[room]])])
     assert backend.rows(table, [home], [n["testapp.Place.near"]]) == {home: [[room]]}
     assert Place.objects.get(pk=room).parent == Place.objects.get(pk=home)
+
+
+def test_unique_values_may_swap(linked: Linked, backend: SqlBackend) -> None:
+    client = Client.objects.create(name="A")
+    keys = [str(Order.objects.create(number=number, client=client).pk) for number in "123"]
+    field, table = linked.numbers["crm.Order.number"], linked.tables["crm.Order"]
+    backend.update_rows(table, [field], list(zip(keys, (["2"], ["3"], ["1"]), strict=True)))
+    assert backend.rows(table, keys, [field]) == {keys[0]: ["2"], keys[1]: ["3"], keys[2]: ["1"]}
+    other = Order.objects.create(number="4", client=client)
+    with pytest.raises(RowRefused):
+        backend.update_rows(table, [field], list(zip(keys, (["4"], ["5"], ["6"]), strict=True)))
+    assert backend.rows(table, [keys[0], str(other.pk)], [field]) == {keys[0]: ["2"], str(other.pk): ["4"]}
+
+
+def test_unique_numbers_may_swap(linked: Linked, backend: SqlBackend) -> None:
+    for code, number in (("FI", 1), ("SE", 2)):
+        Country.objects.create(code=code, name=code, iso_number=number)
+    field = linked.numbers["testapp.Country.iso_number"]
+    backend.update_rows(linked.tables["testapp.Country"], [field], [("FI", [2]), ("SE", [1])])
+    assert dict(Country.objects.values_list("code", "iso_number")) == {"FI": 2, "SE": 1}
 
 
 # -- odd data -----------------------------------------------------------------------------------------------
@@ -500,3 +527,22 @@ def test_statements_do_not_grow_with_the_batch(linked: Linked) -> None:
 
     statements(1)  # reads the configuration
     assert statements(5) == statements(500)
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        (records._BY_PK, "syncapp_record_row"),
+        (records._BY_UID, "sqlite_autoindex_syncapp_record"),
+        (records._AFTER, "syncapp_record_seq"),
+        (records._SEAL_OF, "sqlite_autoindex_syncapp_seal"),
+        (links._PAIRED, "sqlite_autoindex_syncapp_pair"),
+        (memories._WAITING, "syncapp_problem_waits_for"),
+        (memories._OF, "sqlite_autoindex_syncapp_problem"),
+        (memories._SENT, "syncapp_log_queue"),
+    ],
+)
+def test_frequent_statements_use_an_index(sql: str, index: str) -> None:
+    sql = sql.format("(%s, %s)")
+    plan = [str(row[3]) for row in execute(f"EXPLAIN QUERY PLAN {sql}", [1] * sql.count("%s"))]
+    assert any(line.startswith("SEARCH") and index in line for line in plan), plan

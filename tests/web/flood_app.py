@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from typing import Any
 
 from syncapp.web import backpressure
@@ -54,6 +53,3 @@ async def status(receive: Any, send: Any) -> None:
 async def echo(receive: Any, send: Any) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         await send({**message, "type": "websocket.send"})
-
-
-assert "pytest" not in sys.modules

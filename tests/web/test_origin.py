@@ -99,11 +99,12 @@ async def test_the_application_behind_sees_only_what_is_let_in() -> None:
         seen.append(scope)
 
     async def receive() -> Any:
-        return {"type": "websocket.connect"}
+        return {"type": coming.pop(0), "code": 1006}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
+    coming = ["websocket.connect", "websocket.disconnect"]
     await SameOrigin(application)(scope("http://crm.example.com:8000"), receive, send)
     await SameOrigin(application)(scope("http://evil.example"), receive, send)
     assert len(seen) == 1

@@ -32,6 +32,7 @@ class Command(SyncCommand):
 
     def run(self, *, link: str | None = None, limit: int = 50, follow: bool = False, **options: Any) -> None:
         """Print the newest lines in the order of time; with ``--follow``, JSON comes as one object a line."""
+        self.require_migrated()
         if limit < 1:
             raise self.misuse(gettext("--limit must be at least 1."))
         chosen = chosen_link(link).pk if link else None

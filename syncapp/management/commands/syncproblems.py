@@ -47,6 +47,7 @@ class Command(SyncCommand):
         **options: Any,
     ) -> None:
         """Do ``action``."""
+        self.require_migrated()
         chosen = chosen_link(link).pk if link else None
         if action == "list":
             self._list(chosen, limit)

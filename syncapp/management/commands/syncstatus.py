@@ -42,6 +42,7 @@ class Command(SyncCommand):
 
     def run(self, *, link: str | None = None, watch: bool = False, **options: Any) -> None:
         """Print the table or the JSON list; with ``--watch``, JSON comes as one line per change."""
+        self.require_migrated()
         chosen = chosen_link(link).pk if link else None
         if not watch:
             found = self._read(chosen)

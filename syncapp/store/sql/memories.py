@@ -18,7 +18,8 @@ _PROBLEM = (
 )
 _READ = f'SELECT "id", {_PROBLEM} FROM "syncapp_problem" WHERE '
 _INCOMING = f'{_READ} "link_id" = %s AND "way" = \'in\' AND '
-_WAITING = f'{_INCOMING} "waits_for" IN {{}}'
+# The link is compared in Python: a planner without statistics would take its index, and read all problems of the link.
+_WAITING = f'{_READ} "waits_for" IN {{}}'
 _OF = f'{_INCOMING} "uid" IN {{}}'
 _DUE = f'{_INCOMING} "next_try" <= %s ORDER BY "next_try", "id" LIMIT %s'
 _BY_ID = f'{_READ} "id" IN {{}}'
@@ -71,7 +72,8 @@ class Problems:
         self._database = database
 
     def waiting(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
-        return [_problem(row) for row in sorted(self._database.query_in(_WAITING, uids, [link]))]
+        found = map(_problem, sorted(self._database.query_in(_WAITING, uids)))
+        return [problem for problem in found if problem.link == link and problem.way == "in"]
 
     def of(self, link: int, uids: Collection[bytes]) -> list[ProblemRow]:
         return [_problem(row) for row in sorted(self._database.query_in(_OF, uids, [link]))]

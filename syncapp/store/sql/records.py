@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are made of constants, values are parameters
 """Records, seals and the instance's own row."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from syncapp.store.base import InstanceState
 from syncapp.store.sql.database import Database, Row
 
 _COLUMNS = '"id", "table_id", "pk_text", "uid", "alive", "seq", "entries"'
-_FROM = f'SELECT {_COLUMNS} FROM "syncapp_record"'  # noqa: S608 - a constant
+_FROM = f'SELECT {_COLUMNS} FROM "syncapp_record"'
 # `AND "alive"`, as the partial index has it, so that the index serves.
 _BY_PK = f'{_FROM} WHERE "table_id" = %s AND "alive" AND "pk_text" IN {{}}'
 _BY_UID = f'{_FROM} WHERE "uid" IN {{}}'

@@ -9,12 +9,14 @@ from typing import Any
 
 from django.db import models
 
-from syncapp.store.base import Values
+from syncapp.core.mapping import Kind
+from syncapp.store.base import RowRefused, Values
 from syncapp.store.bindings import ThroughBinding
 from syncapp.store.sql.creation import OMITTED, Creation, NewColumn
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.layout import Column, TableLayout, references_of
 from syncapp.store.sql.reading import Reader
+from syncapp.store.triggers.base import unique_sets
 
 
 class Writer:
@@ -106,7 +108,29 @@ class Writer:
             return f"UPDATE {layout.quoted} SET {settings} WHERE {layout.binding.pk_quoted} = %s"
 
         sql = layout.statement(("update", *(column.name for column in columns)), make)
-        self._database.many(sql, zip(*raw, map(layout.raw_key, keys), strict=True))
+        raw_keys = [layout.raw_key(key) for key in keys]
+        if len(keys) == 1:
+            self._database.run(sql, [*(values[0] for values in raw), raw_keys[0]])
+            return
+        try:
+            with self._database.savepoint(check=False):
+                self._database.many(sql, zip(*raw, raw_keys, strict=True))
+        except RowRefused as refused:
+            if refused.code != "not_unique" or not self._vacate(layout, columns, raw_keys):
+                raise
+            self._database.many(sql, zip(*raw, raw_keys, strict=True))
+
+    def _vacate(self, layout: TableLayout, columns: list[Column], keys: list[Any]) -> bool:
+        """Move the unique values of these rows out of each other's way, so that rows can swap theirs."""
+        unique = {name for group in unique_sets(layout.binding) for name in group}
+        places = [(column, _placeholder(layout, column)) for column in columns if column.name in unique]
+        places = [(column, place) for column, place in places if place]
+        if not places:
+            return False
+        settings = ", ".join(f"{column.quoted} = {place}" for column, place in places)
+        sql = f"UPDATE {layout.quoted} SET {settings} WHERE {layout.binding.pk_quoted} = %s"
+        self._database.many(sql, [(key,) for key in keys])
+        return True
 
     def _refers(self, references: tuple[str, str] | None, keys: Sequence[Any]) -> None:
         if references is not None:
@@ -157,6 +181,17 @@ class Writer:
     def _delete(self, table: str, column: str, keys: Sequence[Any]) -> None:
         quote = self._database.quote
         self._database.run_in(f"DELETE FROM {quote(table)} WHERE {quote(column)} IN {{}}", keys)
+
+
+def _placeholder(layout: TableLayout, column: Column) -> str:
+    """An expression for a value that no other row has in a unique column; empty where there is none."""
+    if column.binding.django_field is not None and column.binding.django_field.null:
+        return "NULL"
+    if column.binding.kind is Kind.TEXT:
+        return f"'~syncapp~' || {layout.pk}"
+    if column.binding.kind is Kind.INTEGER:
+        return f"(SELECT max({column.quoted}) + 1 FROM {layout.quoted})"
+    return ""
 
 
 def _by_shape(

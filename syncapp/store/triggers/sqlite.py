@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - triggers take no parameters: what is put into them are quoted names and numbers
 """Compiles the change triggers of a table for SQLite (pure: bindings in, SQL text out), and knows where they are.
 
 The triggers use built-in functions only, since any program may write to the file, and never make the write that
@@ -154,7 +155,8 @@ class _Compiler:
     def rewritten(self, condition: str = "") -> str:
         """Note the row that stands where NEW's primary key belongs, with its differences from NEW."""
         values = self.row("t", Op.LOOK, self.mask())
-        return f"{_JOURNAL} SELECT {values} FROM {self.binding.quoted} AS t WHERE t.{self.pk} = NEW.{self.pk}{condition}"
+        source = f"FROM {self.binding.quoted} AS t WHERE t.{self.pk} = NEW.{self.pk}{condition}"
+        return f"{_JOURNAL} SELECT {values} {source}"
 
     def vanishing(self, where: str) -> str:
         """Note the rows of ``where``: their unique value is NEW's, so they can't both stay."""
@@ -176,12 +178,12 @@ class _Compiler:
             f"{_JOURNAL} VALUES ({changed('NEW')})",
             f"{_JOURNAL} SELECT {changed('OLD')} WHERE OLD.{source} IS NOT NEW.{source}",
         ]
-        look = f"{_JOURNAL} SELECT {changed('t')} FROM {_quote(through.table)} AS t WHERE t.{pk} = NEW.{pk} AND {replaced}"
+        rewritten = f"FROM {_quote(through.table)} AS t WHERE t.{pk} = NEW.{pk} AND {replaced}"
         events = [
             ("insert", "AFTER INSERT", _LOCAL, [f"{_JOURNAL} VALUES ({changed('NEW')})"]),
             ("delete", "AFTER DELETE", _LOCAL, [f"{_JOURNAL} VALUES ({changed('OLD')})"]),
             ("update", f"AFTER UPDATE OF {source}, {target}", f"{_LOCAL} AND {other_pair}", update),
-            ("look", "BEFORE INSERT", _LOCAL, [look]),
+            ("look", "BEFORE INSERT", _LOCAL, [f"{_JOURNAL} SELECT {changed('t')} {rewritten}"]),
         ]
         return [
             self.trigger(f"{field.number}_{op}", event, when, body, through.table)
