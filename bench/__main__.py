@@ -17,16 +17,19 @@ from bench.processes import BenchError
 RESULTS = Path(__file__).resolve().parent / "results"
 BENCHMARKS: dict[str, ModuleType] = {"latency": latency, "stream": stream, "idle": idle}
 #: Sizes with which everything runs once, for a test; the figures mean nothing.
-TINY: dict[str, dict[str, float]] = {
+TINY: dict[str, dict[str, Any]] = {
     "latency": {"rate": 50, "seconds": 1, "rows": 20},
-    "stream": {"changes": 200, "saves": 20, "rows": 20},
+    "stream": {"changes": 200, "saves": 20, "rows": 20, "rounds": 1},
     "idle": {"seconds": 1, "rows": 5},
 }
 
 
-def run(names: list[str], sizes: dict[str, dict[str, float]]) -> dict[str, Any]:
+def run(names: list[str], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The figures of each benchmark by name, and the machine before and after."""
-    found: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "before": figures.machine()}
+    found: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "before": figures.machine(),
+    }
     for name in names:
         print(f"{name} …", flush=True)
         found[name] = BENCHMARKS[name].run(**sizes.get(name, {}))
@@ -40,9 +43,12 @@ def markdown(found: dict[str, Any]) -> str:
     text = [
         "# Benchmarks",
         "",
-        f"{found['at']}, commit {before['commit']}, {before['cores']} cores (load {before['load'][0]} before, "
-        f"{after['load'][0]} after), Python {before['python']}, SQLite {before['sqlite']}, synchronous=FULL on both "
-        "sides unless said. Machines differ and drift: compare within one run only. `make bench` makes this anew.",
+        (
+            f"{found['at']}, commit {before['commit']}, {before['cores']} cores (load {before['load'][0]} before, "
+            f"{after['load'][0]} after), Python {before['python']}, SQLite {before['sqlite']}, synchronous=FULL on "
+            "both sides unless said. Machines differ and drift: compare within one run only. `make bench` makes this "
+            "anew."
+        ),
         "",
     ]
     for name, module in BENCHMARKS.items():
@@ -64,7 +70,9 @@ def save(found: dict[str, Any], folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Run the benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--tiny", action="store_true", help="run everything once with tiny sizes; nothing is written")
+    parser.add_argument(
+        "--tiny", action="store_true", help="run everything once with tiny sizes; nothing is written"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:

@@ -136,8 +136,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     text = [
         f"## Latency at {found['rate']:g} changes/s",
         "",
-        f"{found['seconds']:g} s each way, {found['rows']} rows, three of twelve columns change. From the commit in "
-        "one program to the commit in the other, ms.",
+        (
+            f"{found['seconds']:g} s each way, {found['rows']} rows, three of twelve columns change. From the commit "
+            "in one program to the commit in the other, ms."
+        ),
         "",
         "| | p50 | p90 | p99 | longest | CPU a change: source, target |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -147,7 +149,9 @@ def lines(found: dict[str, Any]) -> list[str]:
             figures = found[direction][who]
             ms, cpu = figures["from_commit_ms"], figures["cpu_ms_per_change"]
             cells = [str(ms.get(name, "–")) for name in ("p50", "p90", "p99", "max")]
-            text.append(f"| {who}, {direction} | {' | '.join(cells)} | {cpu['source']} + {cpu['target']} ms |")
+            text.append(
+                f"| {who}, {direction} | {' | '.join(cells)} | {cpu['source']} + {cpu['target']} ms |"
+            )
         ratios = found[direction]["ours_to_naive"]
         cells = [str(ratios.get(name, "–")) for name in ("p50", "p90", "p99", "max")]
         text.append(f"| **ours ÷ naive, {direction}** | {' | '.join(cells)} | |")

@@ -1,12 +1,12 @@
 """The naive way, for comparison: a signal after each save, a JSON message, ``update_or_create`` at the other end.
 
-What many programs do, done well: a websocket that stays open, the table's own key on both sides, database connections
-that stay open, the same SQLite settings as ours. It needs no triggers, but sees nothing that is not saved through Django,
-loses what happens while the peer is away, and knows no conflicts.
+What many programs do, done well: a websocket that stays open, the table's own key on both sides, database
+connections that stay open, the same SQLite settings as ours. It needs no triggers, but sees nothing that is not saved
+through Django, loses what happens while the peer is away, and knows no conflicts.
 
 ``python -m bench.naive serve PORT DATABASE [PEER_PORT]``: a program under Daphne. With a peer's port it dials; both
-ways it sends what its own people save and stores what comes in. ``GET /drive/?rate=…&count=…`` saves rows in its process,
-as an admin page would, and answers with the moments of the commits.
+ways it sends what its own people save and stores what comes in. ``GET /drive/?rate=…&count=…`` saves rows in its
+process, as an admin page would, and answers with the moments of the commits.
 """
 
 import asyncio

@@ -1,15 +1,15 @@
 """Seeing when a change is committed in a SQLite database, from a process of its own and without disturbing anyone.
 
 A commit can be seen by others from the moment at which the header of the write-ahead log's index changes. That index
-is a file that every connection maps into its memory (``-shm``, see sqlite.org/walformat.html), so that looking at
-it is one memory access: no lock, no call, nothing that the observed program could notice. inotify on the log tells
-when to look; then looks follow each other at 20 µs until the header has changed. Only then the database is asked which
-changes are there. A time is thus exact to about 50 µs; what may have been committed during the question itself gets the
-time after it, never an earlier one.
+is a file that every connection maps into its memory (``-shm``, see sqlite.org/walformat.html), so that looking at it
+is one memory access: no lock, no call, nothing that the observed program could notice. inotify on the log tells when
+to look; then looks follow each other at 20 µs until the header has changed. Only then the database is asked which
+changes are there. A time is thus exact to about 50 µs on an idle core; what may have been committed during the
+question itself gets the time after it, never an earlier one.
 
-``python -m bench.observer DATABASE ROWS LAST OUT``: writes the times of the changes 1 … LAST (monotonic ns, 0: not seen)
-to OUT as 8-byte integers, and to OUT.json what it cost. "ready" on standard output when it looks; ends when the last
-change is there or on SIGTERM.
+``python -m bench.observer DATABASE ROWS LAST OUT``: writes the times of the changes 1 … LAST (monotonic ns, 0: not
+seen) to OUT as 8-byte integers, and to OUT.json what it cost. "ready" on standard output when it looks; ends when the
+last change is there or on SIGTERM.
 """
 
 import array
@@ -49,8 +49,9 @@ class Observer:
         self._next = 1
         self._connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, isolation_level=None)
         self._connection.execute(f"SELECT 1 FROM {sample.TABLE} LIMIT 1").fetchone()  # opens the log
-        with database.with_name(database.name + "-shm").open("rb") as file:
-            self._index = mmap.mmap(file.fileno(), 136, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+        # Kept open: closing a file takes away every lock that this process holds on it, SQLite's among them.
+        self._file = database.with_name(database.name + "-shm").open("rb")
+        self._index = mmap.mmap(self._file.fileno(), 136, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
         self._inotify = asyncinotify.Inotify()
         self._inotify.add_watch(database.with_name(database.name + "-wal"), asyncinotify.Mask.MODIFY)
         os.set_blocking(self._inotify.fd, False)
@@ -107,7 +108,9 @@ class Observer:
 
     def _there(self, marker: int) -> bool:
         number = (marker - 1) % self._rows
-        found = self._connection.execute(f"SELECT marker FROM {sample.TABLE} WHERE number = ?", (number,)).fetchone()
+        found = self._connection.execute(
+            f"SELECT marker FROM {sample.TABLE} WHERE number = ?", (number,)
+        ).fetchone()
         return found is not None and found[0] >= marker
 
 
@@ -125,12 +128,12 @@ class Observation:
             preexec_fn=processes.end_with_parent,
         )
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != b"ready\n":
+        with self._process.stdout as said:
+            ready = said.readline() == b"ready\n"
+        if not ready:
+            self._process.wait()
             raise processes.BenchError("the observer cannot look at the database")
         self.cpu = 0.0
-
-    def done(self) -> bool:
-        return self._process.poll() is not None
 
     def times(self, wait: float) -> list[int]:
         """When each change was seen (place 0 is empty); waits at most ``wait`` seconds for the rest."""

@@ -127,13 +127,17 @@ class Pair:
             processes.wait_until(program.connected, f"connecting {program.name}")
         sample.fill(self.head.database, rows)
         processes.wait_until(
-            lambda: sample.count(self.branch.database) == rows, f"the first copy of {rows} rows", 60 + rows / 200
+            lambda: sample.count(self.branch.database) == rows,
+            f"the first copy of {rows} rows",
+            60 + rows / 200,
         )
         self.settle()
 
     def settle(self) -> None:
         """Wait until neither has anything left to send, and the last acknowledgements are stored."""
-        processes.wait_until(lambda: all(_journal(program.database) == 0 for program in self.both), "sending the rest")
+        processes.wait_until(
+            lambda: all(_journal(program.database) == 0 for program in self.both), "sending the rest"
+        )
         time.sleep(1.0)
 
     def stop(self) -> None:

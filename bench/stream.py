@@ -1,6 +1,6 @@
-"""A stream of single-row changes: how fast it is followed, how far behind, what it costs; and what capture costs the writer.
+"""A stream of single-row changes: how fast it is followed, how far behind, at what cost; and what capture costs.
 
-Ours follows a raw-SQL writer that commits each change as fast as SQLite lets it, and a writer that saves through Django.
+Ours follows a raw-SQL writer that commits each change as fast as SQLite lets it, and one that saves through Django.
 The naive way cannot see raw SQL: it is driven by saves in its own process, and by fewer of them.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from bench import naive, processes, programs, sample
 from bench.figures import percentiles, ratio
 from bench.observer import Observation
-from bench.processes import BenchError, Meter
+from bench.processes import BenchError
 from bench.programs import Program
 
 ROWS = 10_000
@@ -24,7 +24,7 @@ ROWS = 10_000
 ROUNDS = 5
 
 
-def run(changes: int = 100_000, saves: int = 3_000, rows: int = ROWS) -> dict[str, Any]:
+def run(changes: int = 100_000, saves: int = 3_000, rows: int = ROWS, rounds: int = ROUNDS) -> dict[str, Any]:
     """Everything, the naive way before and after ours."""
     found: dict[str, Any] = {"changes": changes, "saves": saves, "rows": rows}
     found["naive"] = {"FULL": _naive(saves, rows, "FULL"), "NORMAL": _naive(saves, rows, "NORMAL")}
@@ -35,11 +35,13 @@ def run(changes: int = 100_000, saves: int = 3_000, rows: int = ROWS) -> dict[st
         found["saved"] = _ours(pair, rows, saves, first, lambda: _save(branch, saves, rows, first))
         found["differing_rows"] = len(list(sample.differing(head.database, branch.database)))
     found["naive"]["FULL again"] = _naive(saves, rows, "FULL")
-    found["capture"] = capture(min(saves, 2_000), min(rows, 1_000))
+    found["capture"] = capture(min(saves, 2_000), min(rows, 1_000), rounds)
     plain = [found["naive"][name]["per_second"] for name in ("FULL", "FULL again")]
     found["ratios"] = {
         "raw, ours to naive": ratio(found["raw"]["per_second"], statistics.mean(plain)),
-        "raw, ours to naive NORMAL": ratio(found["raw"]["per_second"], found["naive"]["NORMAL"]["per_second"]),
+        "raw, ours to naive NORMAL": ratio(
+            found["raw"]["per_second"], found["naive"]["NORMAL"]["per_second"]
+        ),
         "saved, ours to naive": ratio(found["saved"]["per_second"], statistics.mean(plain)),
     }
     return found
@@ -82,13 +84,17 @@ for i in range(count):
 def _save(program: Program, count: int, rows: int, first: int) -> list[int]:
     """Save ``count`` rows through Django, in a process of its own; its beginning and when each was committed."""
     words = [sys.executable, "-c", _SAVER, str(count), str(rows), str(first)]
-    done = subprocess.run(words, cwd=processes.ROOT, env=program.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=processes.ROOT, env=program.environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise BenchError(done.stderr)
     return [int(line) for line in done.stdout.split()]
 
 
-def _ours(pair: programs.Pair, rows: int, count: int, first: int, write: Callable[[], list[int]]) -> dict[str, Any]:
+def _ours(
+    pair: programs.Pair, rows: int, count: int, first: int, write: Callable[[], list[int]]
+) -> dict[str, Any]:
     meters = {"source": pair.branch.meter(), "target": pair.head.meter()}
     observation = Observation(pair.head.database, rows, first + count - 1)
     begin = time.monotonic_ns()
@@ -134,7 +140,7 @@ def _figures(begin: int, committed: list[int], seen: list[int]) -> dict[str, Any
 # -- what capture costs the writer --------------------------------------------------------------------------
 
 
-def capture(count: int, rows: int) -> dict[str, Any]:
+def capture(count: int, rows: int, rounds: int = ROUNDS) -> dict[str, Any]:
     """Writes a second with capture on and off, in turns; nothing else runs."""
     with programs.folder("capture") as path:
         off, on = Program(path, "off"), Program(path, "on")
@@ -144,19 +150,24 @@ def capture(count: int, rows: int) -> dict[str, Any]:
         for program in (off, on):
             sample.fill(program.database, rows)
         found: dict[str, Any] = {}
+        # Other values each time: SQLite does not even write a row that stays as it is.
+        starts = [turn * count + 1 for turn in range(1, rounds + 1)]
         for synchronous in ("NORMAL", "FULL"):
 
             def raw(program: Program, first: int, synchronous: str = synchronous) -> float:
                 return _raw_rate(program.database, count, rows, first, synchronous)
 
-            found[f"raw {synchronous}"] = _in_turns(off, on, count, raw)
-        found["save()"] = _in_turns(off, on, count, lambda program, first: _save_rate(program, count, rows, first))
+            found[f"raw {synchronous}"] = _in_turns(off, on, starts, raw)
+        found["save()"] = _in_turns(
+            off, on, starts, lambda program, first: _save_rate(program, count, rows, first)
+        )
     return found
 
 
-def _in_turns(off: Program, on: Program, count: int, rate: Callable[[Program, int], float]) -> dict[str, Any]:
-    # Other values each time: SQLite does not even write a row that stays as it is.
-    pairs = [(rate(off, first), rate(on, first)) for first in range(count + 1, count * (ROUNDS + 1) + 1, count)]
+def _in_turns(
+    off: Program, on: Program, starts: list[int], rate: Callable[[Program, int], float]
+) -> dict[str, Any]:
+    pairs = [(rate(off, first), rate(on, first)) for first in starts]
     return {
         "off": round(statistics.median(without for without, _ in pairs), 1),
         "on": round(statistics.median(with_it for _, with_it in pairs), 1),
@@ -197,11 +208,15 @@ def lines(found: dict[str, Any]) -> list[str]:
     text = [
         "## A stream of single-row changes",
         "",
-        f"Committed one by one over {found['rows']} rows, as fast as the writer can. \"Followed\": from the first write to "
-        "the last change's commit in the other program.",
+        (
+            f"Committed one by one over {found['rows']} rows, as fast as the writer can. Followed: from the first "
+            "write to the last change's commit in the other program."
+        ),
         "",
-        "| | changes | followed, a second | written, a second | behind, median and longest, ms | CPU: source, target, s "
-        "| peak memory: source, target, MiB |",
+        (
+            "| | changes | followed, a second | written, a second | behind, median and longest, ms "
+            "| CPU: source, target, s | peak memory: source, target, MiB |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for title, figures in rows:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each entry: the arguments after `python`, e.g. ["scripts/protocol_doc.py"] or ["-m", "bench.report"].
-GENERATORS: list[list[str]] = []
+GENERATORS: list[list[str]] = [["scripts/protocol_docs.py"]]
 
 
 def main(arguments: list[str]) -> int:

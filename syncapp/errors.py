@@ -21,10 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-
-def N_(text: str) -> str:
-    """Mark ``text`` for translation without translating it (extracted by gettext, rendered by `sentence`)."""
-    return text
+from syncapp import details
+from syncapp.details import N_ as N_
 
 
 class SyncError(Exception):
@@ -47,9 +45,20 @@ class _Gaps(dict[str, Any]):
         return "…"
 
 
-def render(template: str, params: Mapping[str, Any]) -> str:
-    """Fill the placeholders of ``template``; a missing one reads “…”."""
-    return template.format_map(_Gaps(params))
+def render(template: str, params: Mapping[str, Any], translate: Callable[[str], str] = str) -> str:
+    """Fill the placeholders of ``template``; a missing one reads “…”.
+
+    A param that is one of the texts of `details` is passed through ``translate`` and may itself name other params.
+    """
+    filled = {key: _detail(value, params, translate) for key, value in params.items()}
+    return template.format_map(_Gaps(filled))
+
+
+def _detail(value: Any, params: Mapping[str, Any], translate: Callable[[str], str]) -> Any:
+    # Only our own texts are templates: a peer's words are never taken for one.
+    if isinstance(value, str) and value in details.KNOWN:
+        return translate(value).format_map(_Gaps(params))
+    return value
 
 
 # -- configuration ------------------------------------------------------------------------------------------
@@ -363,6 +372,11 @@ class LinkPaused(RefusedError):
     permanent = False
 
 
+class LinkPausedHere(LinkPaused):
+    code = "paused_here"
+    template = N_("Paused here. Changes are kept and sent when the link is resumed.")
+
+
 # -- protocol -----------------------------------------------------------------------------------------------
 
 
@@ -569,8 +583,8 @@ def sentence(code: str, params: Mapping[str, Any], translate: Callable[[str], st
     """The sentence of a stored ``code``, passed through ``translate`` before its placeholders are filled."""
     cls = BY_CODE.get(code)
     if cls is None:
-        return render(translate(SyncError.template), {"detail": code, **params})
-    return render(translate(cls.template), params)
+        return render(translate(SyncError.template), {"detail": code, **params}, translate)
+    return render(translate(cls.template), params, translate)
 
 
 #: What the other side of a disagreement calls it.
@@ -582,6 +596,7 @@ _MIRRORED = {
     "other_instance": "other_instance_there",
     "timed_out": "timed_out_there",
     "stopping": "stopping_there",
+    "paused_here": "paused",
     **{cls.code: "protocol_there" for cls in _tree(ProtocolError)},
     **{cls.code: "store_there" for cls in _tree(StoreError)},
     # Another process of that program drives the link now: not a fault of its database.

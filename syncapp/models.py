@@ -80,7 +80,9 @@ class Link(models.Model):
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     mode = models.CharField(_("mode"), max_length=10, choices=Mode)
-    transport = models.CharField(_("transport"), max_length=10, choices=Transport, default=Transport.WEBSOCKET)
+    transport = models.CharField(
+        _("transport"), max_length=10, choices=Transport, default=Transport.WEBSOCKET
+    )
     remote_access = models.BooleanField(_("access to the remote program"), default=False)
     address = models.CharField(_("address of the remote program"), max_length=500, blank=True)
     #: Passive links: the random code that may follow the address.

@@ -1,8 +1,26 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from syncapp.engine import links, supervisor
+from syncapp.store import catalogue
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers() -> Iterator[None]:
+    """What a process keeps for its lifetime ends with each test.
+
+    The catalogue's values are kept by the configuration's version, which a test that is rolled back gives again.
+    """
+    catalogue._kept.clear()
+    yield
+    links._verifiers.clear()
+    host, supervisor._host = supervisor._host, None
+    if host is not None:
+        host.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,6 +1,6 @@
 /** Requests to the server: JSON both ways, the CSRF token with everything that changes something. */
 
-import type { Fault, LinkStatus, Page } from "./types";
+import type { Fault, LinkReport, Page } from "./types";
 
 /** A refusal in words for people; `detail` is empty when the server did not answer at all. */
 export class ApiError extends Error {
@@ -13,7 +13,7 @@ export class ApiError extends Error {
 }
 
 export interface Api {
-  setPaused(id: number, paused: boolean): Promise<LinkStatus>;
+  setPaused(id: number, paused: boolean): Promise<LinkReport>;
   setLanguage(code: string): Promise<void>;
 }
 
@@ -22,7 +22,7 @@ export function createApi(page: Page): Api {
   return {
     async setPaused(id, paused) {
       const response = await post(`${page.urls.api}/links/${id}/${paused ? "pause" : "resume"}`, csrf);
-      return (await response.json()) as LinkStatus;
+      return (await response.json()) as LinkReport;
     },
     async setLanguage(code) {
       if (page.urls.language) await post(page.urls.language, csrf, new URLSearchParams({ language: code }));

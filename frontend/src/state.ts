@@ -1,7 +1,7 @@
 /** The words for a link's state, and the moments that belong to it. */
 
 import { clockTime, t } from "./i18n";
-import type { LinkStatus, State } from "./types";
+import type { LinkReport, State } from "./types";
 
 const STATES: readonly State[] = [
   "connected",
@@ -14,12 +14,12 @@ const STATES: readonly State[] = [
 ];
 
 /** The state as this page knows it; one that a newer server invented needs a look by a person. */
-export function stateOf(link: LinkStatus): State {
+export function stateOf(link: LinkReport): State {
   return STATES.find((state) => state === link.state) ?? "attention";
 }
 
 /** "Offline since 12:04", "Reconnecting, attempt 3". */
-export function stateWords(link: LinkStatus, now: Date): string {
+export function stateWords(link: LinkReport, now: Date): string {
   const state = stateOf(link);
   if (state === "connecting" && link.attempt > 1) return t("reconnecting", { n: link.attempt });
   if (state === "offline" && link.state_since) {
@@ -29,6 +29,6 @@ export function stateWords(link: LinkStatus, now: Date): string {
 }
 
 /** The moment behind the words, for those who want it exactly. */
-export function stateMoment(link: LinkStatus): Date | undefined {
+export function stateMoment(link: LinkReport): Date | undefined {
   return link.state_since && stateOf(link) !== "never" ? new Date(link.state_since) : undefined;
 }

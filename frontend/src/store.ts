@@ -1,22 +1,22 @@
 /** The links as the page knows them. Each link is a signal of its own, so that news about one redraw one row. */
 
 import { type Signal, signal } from "@preact/signals";
-import type { LinkStatus } from "./types";
+import type { LinkReport } from "./types";
 
 export interface LinkStore {
   /** Undefined until the first snapshot: the page is still loading. */
   ids: Signal<readonly number[] | undefined>;
-  link(id: number): Signal<LinkStatus> | undefined;
-  replace(links: LinkStatus[]): void;
-  update(links: LinkStatus[], removed?: readonly number[]): void;
+  link(id: number): Signal<LinkReport> | undefined;
+  replace(links: LinkReport[]): void;
+  update(links: LinkReport[], removed?: readonly number[]): void;
 }
 
 /** `changed` hears of every link whose state is another than before. */
-export function createStore(changed: (link: LinkStatus) => void = () => {}): LinkStore {
+export function createStore(changed: (link: LinkReport) => void = () => {}): LinkStore {
   const ids = signal<readonly number[] | undefined>(undefined);
-  const known = new Map<number, Signal<LinkStatus>>();
+  const known = new Map<number, Signal<LinkReport>>();
 
-  function put(link: LinkStatus): void {
+  function put(link: LinkReport): void {
     const present = known.get(link.id);
     if (!present) {
       known.set(link.id, signal(link));
@@ -38,7 +38,7 @@ export function createStore(changed: (link: LinkStatus) => void = () => {}): Lin
     }
   }
 
-  function update(links: LinkStatus[], removed: readonly number[] = []): void {
+  function update(links: LinkReport[], removed: readonly number[] = []): void {
     for (const link of links) put(link);
     for (const id of removed) known.delete(id);
     publish();

@@ -7,7 +7,7 @@ export interface SuspendedField {
   sentence: string;
 }
 
-export interface LinkStatus {
+export interface LinkReport {
   link: string;
   mode: string;
   transport: string;
@@ -54,8 +54,8 @@ export interface Fault {
 
 /** Messages of the live socket. */
 export type LiveMessage =
-  | { type: "snapshot"; now: string; links: LinkStatus[] }
-  | { type: "links"; now: string; links: LinkStatus[]; removed: number[] }
+  | { type: "snapshot"; now: string; links: LinkReport[] }
+  | { type: "links"; now: string; links: LinkReport[]; removed: number[] }
   | { type: "beat"; now: string };
 
 /** What the page's template hands over. */

@@ -3,7 +3,7 @@ import { act } from "preact/test-utils";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type App, AppProvider, createApp } from "../src/app";
 import { language } from "../src/i18n";
-import type { LinkStatus } from "../src/types";
+import type { LinkReport } from "../src/types";
 import { Panel } from "../src/views/Panel";
 import { FakeSocket, link, page } from "./support";
 
@@ -28,7 +28,7 @@ async function open(changes: Partial<typeof page> = {}) {
 
 const hear = (message: object) =>
   act(() => FakeSocket.last.hear({ now: "2026-03-01T12:00:10Z", ...message }));
-const snapshot = (...links: LinkStatus[]) => hear({ type: "snapshot", links });
+const snapshot = (...links: LinkReport[]) => hear({ type: "snapshot", links });
 const text = (selector: string) => root.querySelector(selector)?.textContent ?? "";
 
 beforeEach(() => {

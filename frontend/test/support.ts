@@ -1,4 +1,4 @@
-import type { LinkStatus, Page } from "../src/types";
+import type { LinkReport, Page } from "../src/types";
 
 export const page: Page = {
   language: "en",
@@ -17,7 +17,7 @@ export const page: Page = {
   },
 };
 
-export function link(changes: Partial<LinkStatus> = {}): LinkStatus {
+export function link(changes: Partial<LinkReport> = {}): LinkReport {
   return {
     link: "Head office",
     mode: "active",

@@ -26,7 +26,7 @@ LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec there is little t
 console = Console(highlight=False, soft_wrap=True)
 
 
-class Stopped(Exception):  # noqa: N818 - it isn't an error
+class Stopped(Exception):
     """Someone asked the demo to end."""
 
 

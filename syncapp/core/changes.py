@@ -117,7 +117,7 @@ class RowKind(IntEnum):
     DELETED = 2
 
 
-class WireVersion(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class WireVersion(msgspec.Struct, frozen=True, array_like=True):
     """A version whose origins are indexes into the batch's list of origins."""
 
     time: int
@@ -125,7 +125,7 @@ class WireVersion(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     seen: tuple[tuple[int, int], ...] = ()
 
 
-class Row(msgspec.Struct, array_like=True, omit_defaults=True):
+class Row(msgspec.Struct, array_like=True):
     """One record in a section. ``versions`` has one element for all columns, or one per column (None = baseline).
 
     ``values`` are in the order of the section's columns. Relations are uids (bytes), many-to-many lists of uids.

@@ -76,5 +76,5 @@ def edit(at: int, origin: bytes, known: Version | None) -> Version:
     """The version of an edit made at wall time ``at`` by ``origin`` over ``known``: it beats what it has seen."""
     if known is None:
         return Version(at, origin)
-    time = at if at > known.time else known.time + 1
-    return join(Version(time, origin), known)
+    newest = max(known.time, *(time for _, time in known.seen)) if known.seen else known.time
+    return join(Version(at if at > newest else newest + 1, origin), known)

@@ -24,9 +24,9 @@ _TEXT_CHUNK = CHUNK // 4  # a character has at most four bytes
 _OPEN_MESSAGES = 4
 
 _packer = msgspec.msgpack.Encoder()
-_unpacker = msgspec.msgpack.Decoder(Message)
+_unpacker: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _to_json = msgspec.json.Encoder()
-_from_json = msgspec.json.Decoder(Message)
+_from_json: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 Frame = bytes | str
 

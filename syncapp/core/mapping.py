@@ -250,51 +250,76 @@ class _Index:
 
 
 def agree(here: Catalogue, there: Catalogue) -> Agreement:
-    """What flows between two programs whose announced catalogues are ``here`` and ``there``."""
+    """What flows between two programs whose announced catalogues are ``here`` and ``there``.
+
+    Both sides compute it and must come to the same: nothing below may depend on which of them is ``here``.
+    """
     ours, theirs = _Index(here), _Index(there)
     result = Agreement(tables={}, by_peer={}, suspended=[])
-    pairs, orphans = _pair(ours, theirs)
-    result.suspended += orphans
+    pairs = _pairs(ours, theirs)
     for mine, other in pairs:
         reason = _admit(result, mine, other)
         if reason is not None:
             result.suspended.append(reason)
+    paired = {mine.offer.number for mine, _ in pairs}
+    lone = [field for field in ours.fields if field.mapped and field.offer.number not in paired]
+    result.suspended += [_why_alone(mine, theirs) for mine in lone]
     return result
 
 
-def _pair(ours: _Index, theirs: _Index) -> tuple[list[tuple[_Field, _Field]], list[Suspended]]:
-    """Pair mapped fields: explicit choices of either side first, then equal names."""
-    chosen: dict[int, _Field] = {}
-    taken: dict[int, int] = {}
-    orphans: list[Suspended] = []
-    mapped = [field for field in ours.fields if field.mapped]
-
-    def claim(mine: _Field, other: _Field) -> None:
-        number, peer = mine.offer.number, other.offer.number
-        if chosen.get(number, other).offer.number != peer or taken.get(peer, number) != number:
-            orphans.append(Suspended(number, SUSPENDED_OTHER_PAIR, {"field": mine.offer.name}))
-            return
-        chosen[number] = other
-        taken[peer] = number
-
-    for mine in mapped:
-        if mine.offer.peer is not None and (found := theirs.find(mine)) is not None:
-            claim(mine, found)
+def _pairs(ours: _Index, theirs: _Index) -> list[tuple[_Field, _Field]]:
+    """Pair mapped fields, each once: choices that both sides name, then those of one side, then equal names."""
+    ranked: dict[tuple[int, int], tuple[int, _Field, _Field]] = {}
+    for mine in ours.fields:
+        _rank(ranked, mine, theirs.find(mine), chosen=mine.offer.peer is not None)
     for other in theirs.fields:
-        if other.offer.peer is not None and other.mapped:
-            local = ours.find(other)
-            if local is not None and local.mapped:
-                claim(local, other)
-    for mine in mapped:
-        if mine.offer.number in chosen:
-            continue
-        found = theirs.find(mine)
-        if found is None:
-            params = {"field": mine.offer.name, "peer": str(mine.offer.peer or mine.offer.name)}
-            orphans.append(Suspended(mine.offer.number, SUSPENDED_NO_FIELD, params))
-        elif mine.offer.peer is None:
-            claim(mine, found)
-    return [(mine, chosen[mine.offer.number]) for mine in mapped if mine.offer.number in chosen], orphans
+        _rank(ranked, ours.find(other), other, chosen=other.offer.peer is not None)
+    pairs: list[tuple[_Field, _Field]] = []
+    taken: set[int] = set()
+    gone: set[int] = set()
+    for _, mine, other in sorted(ranked.values(), key=_order):
+        if mine.offer.number not in taken and other.offer.number not in gone:
+            taken.add(mine.offer.number)
+            gone.add(other.offer.number)
+            pairs.append((mine, other))
+    return pairs
+
+
+def _rank(
+    ranked: dict[tuple[int, int], tuple[int, _Field, _Field]],
+    mine: _Field | None,
+    other: _Field | None,
+    *,
+    chosen: bool,
+) -> None:
+    """Note a possible pair: 0 = both sides name it, 1 = one does, 2 = equal names that nobody chose otherwise.
+
+    ``chosen``: the side that looked for it names it.
+    """
+    if mine is None or other is None or not (mine.mapped and other.mapped):
+        return
+    key = (mine.offer.number, other.offer.number)
+    if chosen:
+        ranked[key] = (0 if key in ranked else 1, mine, other)
+    elif mine.offer.peer is None and other.offer.peer is None:
+        ranked[key] = (2, mine, other)
+
+
+def _order(pair: tuple[int, _Field, _Field]) -> tuple[int, list[tuple[str, str]]]:
+    """An order that is the same on both sides: by rank, then by the two names, whosever they are."""
+    rank, mine, other = pair
+    return (rank, sorted((field.table.label.lower(), field.offer.name) for field in (mine, other)))
+
+
+def _why_alone(mine: _Field, theirs: _Index) -> Suspended:
+    """Why a mapped field has no partner."""
+    number, name = mine.offer.number, mine.offer.name
+    found = theirs.find(mine)
+    if found is None:
+        return Suspended(number, SUSPENDED_NO_FIELD, {"field": name, "peer": str(mine.offer.peer or name)})
+    if not found.mapped:
+        return Suspended(number, SUSPENDED_NOT_MAPPED, {"field": name})
+    return Suspended(number, SUSPENDED_OTHER_PAIR, {"field": name})
 
 
 def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:

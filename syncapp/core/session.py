@@ -91,7 +91,7 @@ class Session:
         self._applying = False
         self._gap_told = False
 
-    # -- the active side's handshake ------------------------------------------------------------------------
+    # -- the handshake ------------------------------------------------------------------------
 
     def start(self, client_first: str, now: Now) -> None:
         """Active side: open the conversation with SCRAM's client-first message."""
@@ -102,14 +102,14 @@ class Session:
     def _on_challenge(self, message: Challenge, now: Now) -> None:
         self.peer_software = message.software
         if not PROTOCOL[0] <= message.version <= PROTOCOL[1]:
-            self._fail(
+            self.fail(
                 version_error(self._software, message.software, (message.version, message.version)), now
             )
             return
         self.version = message.version
         self.clock_offset = message.clock - (self._opened.wall + now.wall) // 2
         if abs(self.clock_offset) > self._clock_bound:
-            self._fail(clock_error(self.clock_offset, self._clock_bound), now)
+            self.fail(clock_error(self.clock_offset, self._clock_bound), now)
             return
         self.effects.append(fx.MakeProof(message.scram))
 
@@ -127,14 +127,12 @@ class Session:
         if self._answer("peer proved"):
             self.effects.append(fx.Greet())
 
-    # -- the passive side's handshake -----------------------------------------------------------------------
-
     def _on_open(self, message: Open, now: Now) -> None:
         self.peer_software = message.software
         self._opened = now
         low, high = max(PROTOCOL[0], message.versions[0]), min(PROTOCOL[1], message.versions[1])
         if low > high:
-            self._fail(version_error(self._software, message.software, message.versions), now)
+            self.fail(version_error(self._software, message.software, message.versions), now)
             return
         self.version = high
         self.effects.append(fx.FindLink(message.code, message.scram))
@@ -154,11 +152,9 @@ class Session:
             self._decoder.max_message = self._max_message
             self._send(Proved(server_final), now)
             if abs(self.clock_offset) > self._clock_bound:
-                self._fail(clock_error(self.clock_offset, self._clock_bound), now)
+                self.fail(clock_error(self.clock_offset, self._clock_bound), now)
                 return
             self.effects.append(fx.Greet())
-
-    # -- both: greeting -------------------------------------------------------------------------------------
 
     def greet(self, hello: Hello, now: Now) -> None:
         """Send our hello (the answer to `effects.Greet`)."""
@@ -171,7 +167,7 @@ class Session:
 
     def _on_hello(self, message: Hello, now: Now) -> None:
         if self.peer is not None:
-            self._fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
+            self.fail(errors.UnexpectedMessage(message="hello", state=self.state.value), now)
             return
         self.peer = message
         self._sender.expect(message.have)
@@ -198,7 +194,12 @@ class Session:
         self._next_apply()
         self._pump(now)
 
-    # -- live: our feed -------------------------------------------------------------------------------------
+    # -- live: both feeds -------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Cursor:
+        """How far our feed was looked through for the peer."""
+        return self._sender.position
 
     def wake(self, now: Now) -> None:
         """There may be something new in our feed."""
@@ -248,8 +249,6 @@ class Session:
         read = self._sender.next_read(now.mono)
         if read is not None:
             self.effects.append(read)
-
-    # -- live: the peer's feed ------------------------------------------------------------------------------
 
     def _on_changes(self, message: Changes, now: Now) -> None:
         batch = message.batch
@@ -321,10 +320,10 @@ class Session:
             return
         if self.state is not State.LIVE:
             if now.mono >= self._opened.mono + self.timing.handshake:
-                self._fail(errors.TimedOut(seconds=self.timing.handshake // SECOND), now)
+                self.fail(errors.TimedOut(seconds=self.timing.handshake // SECOND), now)
             return
         if now.mono >= self._life.deadline():
-            self._fail(errors.TimedOut(seconds=(now.mono - self._life.last_in) // SECOND), now)
+            self.fail(errors.TimedOut(seconds=(now.mono - self._life.last_in) // SECOND), now)
             return
         oldest = self._sender.oldest_sent()
         due = self._life.ping_due(oldest)
@@ -334,8 +333,6 @@ class Session:
             number = self._life.pinged(now.mono, behind)
             self._send(Ping(number, now.wall), now, bulk=behind is not None)
         self._pump(now)
-
-    # -- frames, the end ------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame, now: Now) -> None:
         """Take a frame from the peer."""
@@ -353,7 +350,7 @@ class Session:
             self._dispatch(message, now)
             self._message_size = 0
         except errors.ProtocolError as error:
-            self._fail(error, now)
+            self.fail(error, now)
 
     def _dispatch(self, message: Message, now: Now) -> None:
         key = (self.state, type(message))
@@ -390,9 +387,6 @@ class Session:
 
     def fail(self, error: errors.SyncError, now: Now) -> None:
         """End the session for ``error`` (also the answer to any question that cannot be answered)."""
-        self._fail(error, now)
-
-    def _fail(self, error: errors.SyncError, now: Now) -> None:
         if self.state is State.CLOSED:
             return
         if self.state is not State.START:

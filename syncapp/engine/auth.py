@@ -22,6 +22,7 @@ from typing import Any
 
 from scramp import ScramClient, ScramException, ScramMechanism
 
+from syncapp import details
 from syncapp.errors import (
     AmbiguousLink,
     ConfigError,
@@ -95,7 +96,7 @@ def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> Verifier
 
 def _password(password: str) -> str:
     if not password:
-        raise ConfigError(detail="the password of the link is empty")
+        raise ConfigError(detail=details.NO_PASSWORD)
     return password
 
 

@@ -13,7 +13,7 @@ _local = threading.local()
 
 
 def compress(data: bytes) -> bytes:
-    """``data`` as one zstd frame that states its size."""
+    """``data``, which is not empty, as one zstd frame that states its size."""
     if not hasattr(_local, "compressor"):
         _local.compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True)
     done: bytes = _local.compressor.compress(data)
@@ -27,8 +27,9 @@ def decompress(data: bytes, limit: int) -> bytes:
     """
     try:
         size = zstandard.frame_content_size(data)
-        if not 0 <= size <= limit:
-            raise ValueError(f"{size} bytes unpacked" if size > 0 else "a frame that does not state its size")
+        # Nothing is also what the library makes of a frame that says so, whatever is in it.
+        if not 0 < size <= limit:
+            raise ValueError(f"{size} bytes unpacked" if size > 0 else "a frame that states no size")
         done: bytes = zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error

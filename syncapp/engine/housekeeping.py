@@ -73,4 +73,8 @@ def _trim_seals(store: Store) -> None:
     kept = list(seals.order_by("-last_seq").values_list("last_seq", flat=True)[SEALS_KEPT : SEALS_KEPT + 1])
     if acked is None or not kept:
         return
-    seals.filter(last_seq__lt=min(acked, kept[0])).delete()
+    boundary = seals.filter(last_seq__lt=min(acked, kept[0])).order_by("-last_seq").first()
+    if boundary is not None:
+        # The boundary stays, without its tag: numbers up to it are known to be unknown.
+        seals.filter(last_seq=boundary.last_seq).update(tag=b"")
+        seals.filter(last_seq__lt=boundary.last_seq).delete()

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 LEASE = 15_000_000
 RENEW_EVERY = 5.0
 RETRY_EVERY = 5.0
+#: Seconds that a goodbye may take to a peer that reads nothing.
+LAST_WORDS = 1.0
 
 
 def now() -> Now:
@@ -136,6 +138,7 @@ class LinkDriver:
         self._writable = asyncio.Event()
         self._closed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the whole conversation -----------------------------------------------------------------------------
@@ -159,10 +162,9 @@ class LinkDriver:
         if self._timer is not None:
             self._timer.cancel()
         reader.cancel()
-        self._bulk.clear()
         self._writable.set()
         try:  # the last words (Bye) may still be on their way
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(LAST_WORDS):
                 await asyncio.shield(writer)
         except (TimeoutError, asyncio.CancelledError):
             writer.cancel()
@@ -179,6 +181,11 @@ class LinkDriver:
         assert self.error is not None
         status = status_of(self.error)
         await self._pool.run(lambda store: store.renew(link, token, 0, status))
+
+    @property
+    def position(self) -> int:
+        """How far our feed was looked through for this peer."""
+        return self.session.position.seq
 
     def wake(self) -> None:
         """The feed may have something new."""
@@ -199,6 +206,8 @@ class LinkDriver:
                 self._perform()
         except errors.TransportError as error:
             self._lost(error)
+        except errors.SyncError as error:
+            self.end(error)
         except Exception as error:  # a mistake of ours must not leave a conversation that nobody reads
             self._broken(error)
 
@@ -217,9 +226,20 @@ class LinkDriver:
                 self._writable.clear()
                 await self._writable.wait()
         except errors.TransportError as error:
+            await self._hear_out()
             self._lost(error)
+        except errors.SyncError as error:
+            self.end(error)
         except Exception as error:
             self._broken(error)
+
+    async def _hear_out(self) -> None:
+        """The peer has closed the road: what it said before may not have been read yet, and says why."""
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await self._closed.wait()
+        except TimeoutError:
+            pass
 
     def _lost(self, error: errors.SyncError) -> None:
         self.session.lost(error)
@@ -236,6 +256,7 @@ class LinkDriver:
                 self._writable.set()
             elif isinstance(effect, fx.Closed):
                 self.error = self.error or effect.error
+                self._bulk.clear()
                 self._writable.set()
                 self._closed.set()
             else:
@@ -248,11 +269,15 @@ class LinkDriver:
         task.add_done_callback(self._tasks.discard)
 
     def _arm(self) -> None:
+        due = self.session.next_timer()
         if self._timer is not None:
+            # A timer that fires too early does nothing and arms itself anew: cheaper than moving it each time.
+            if due is not None and due >= self._due:
+                return
             self._timer.cancel()
             self._timer = None
-        due = self.session.next_timer()
         if due is not None:
+            self._due = due
             delay = max(0.0, (due - now().mono) / 1e6)
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
@@ -362,7 +387,7 @@ class LinkDriver:
         self.live = self.was_live = True
         self._on_live(self)
         self._start(self._care())
-        self.session.go(agreed.position, now())
+        self.session.go(agreed.position, now(), totals=agreed.totals, want=agreed.want)
 
     async def _care(self) -> None:
         """Keep the lease, try parked changes again, while the conversation lives."""
@@ -381,6 +406,8 @@ class LinkDriver:
                 continue
             except errors.SyncError as error:
                 self.end(error)
+            except Exception as error:  # else nobody would keep the lease, unseen
+                self._broken(error)
 
     async def retry(self) -> None:
         """Try the parked changes that are due."""

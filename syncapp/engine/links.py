@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -65,6 +66,7 @@ def _config(store: Store, link: Link) -> LinkConfig:
             link.secret,
             link.paused,
             link.interval,
+            link.user_matching,
             link.options,
             setup,
         )
@@ -108,6 +110,26 @@ def verifier(candidate: Candidate, salt: bytes) -> Verifier:
         if len(_verifiers) > 10_000:
             _verifiers.pop(next(iter(_verifiers)))
     return found
+
+
+def verifiers(store: Store, found: Sequence[Candidate]) -> list[tuple[int, Verifier]]:
+    """What checks a proof for each of ``found``.
+
+    A link whose password cannot be used shows it and is left out, so that it does not shut out the others; raises
+    its error if none is left.
+    """
+    salt = scram_salt(store)
+    usable: list[tuple[int, Verifier]] = []
+    faults: list[errors.SyncError] = []
+    for link in found:
+        try:
+            usable.append((link.id, verifier(link, salt)))
+        except errors.SyncError as error:
+            faults.append(error)
+            note(store, link.id, status_of(error))
+    if faults and not usable:
+        raise faults[0]
+    return usable
 
 
 def load_one(store: Store, link: int) -> LinkConfig:
@@ -166,8 +188,10 @@ def note_failure(store: Store, code: str, error: errors.SyncError) -> None:
 
 
 def note(store: Store, link: int, status: LinkStatus) -> None:
-    """Show ``status`` on a link that nobody drives."""
-    state = LinkState.objects.using(store.using).get(pk=link)
+    """Show ``status`` on a link that nobody drives; nothing happens if it was removed meanwhile."""
+    state = LinkState.objects.using(store.using).filter(pk=link).first()
+    if state is None:
+        return
     fields = {"reason_code": status.code, "reason_params": status.params, "attempt": status.attempt}
     if state.state != status.state:
         fields |= {"state": status.state, "state_since": store.backend.now()}
@@ -201,4 +225,6 @@ def status_of(error: errors.SyncError, attempt: int = 0, next_attempt: int = 0) 
         key: value if isinstance(value, str | int | float) else str(value)
         for key, value in error.params.items()
     }
-    return LinkStatus(state, error.code, params, attempt, next_attempt)
+    # Whoever paused the link here needs no reason, and after it is resumed none may be left over.
+    code = "" if isinstance(error, errors.LinkPausedHere) else error.code
+    return LinkStatus(state, code, params, attempt, next_attempt)

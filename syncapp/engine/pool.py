@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from syncapp import errors
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Store
 
@@ -40,18 +42,33 @@ class StorePool:
             threads = SQLITE_THREADS if connections[using].vendor == "sqlite" else THREADS
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="syncapp-store")
         self._local = threading.local()
+        self._running = 0
+        self._connections: list[BaseDatabaseWrapper] = []
+        self._closed = False
+
+    def busy(self) -> bool:
+        """Whether one of the threads is at work, or about to be."""
+        return self._running > 0
 
     async def run(self, work: Callable[[Store], T]) -> T:
-        """The result of ``work(store)``; waits out a database that is busy or gone."""
+        """The result of ``work(store)``; waits out a database that is busy or gone.
+
+        Raises `errors.Stopping` once the pool is closed.
+        """
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
+            if self._closed:
+                raise errors.Stopping()
+            self._running += 1
             try:
                 return await loop.run_in_executor(self._executor, self._work, work)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database is not available (%s); trying again", error)
-                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
+            finally:
+                self._running -= 1
+            await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
 
     async def call(self, work: Callable[[], T]) -> T:
         """The result of ``work()`` in a thread with a database connection, or of pure computing."""
@@ -62,6 +79,9 @@ class StorePool:
         now = time.monotonic()
         if not hasattr(local, "store"):
             local.store = Store(SqlBackend(self.using))
+            connection = connections[self.using]
+            connection.inc_thread_sharing()  # `close` closes it when its thread is gone
+            self._connections.append(connection)
         elif now - local.used > STALE_AFTER:
             connections[self.using].close_if_unusable_or_obsolete()
         local.used = now
@@ -72,5 +92,8 @@ class StorePool:
             raise
 
     def close(self) -> None:
-        """Let the running units end; their connections go with the threads."""
+        """Let the running units end, drop those that wait, close the connections. Not within an event loop."""
+        self._closed = True
         self._executor.shutdown(wait=True, cancel_futures=True)
+        while self._connections:
+            self._connections.pop().close()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
-from syncapp import conf, errors
+from syncapp import conf, details, errors
 from syncapp.core.policy import Backoff
 from syncapp.core.session import Role
 from syncapp.engine import links
@@ -38,14 +38,20 @@ LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = 60.0
 #: The longest pauses between attempts, µs: while nothing answers, and while something answers but refuses.
 NEAR, FAR = 4_000_000, 30_000_000
+#: Seconds that conversations may take to say goodbye.
+LAST_WORDS = 3.0
 
 
-def open_wake(using: str) -> Wake:
-    """What tells that something was committed to the database ``using``."""
+#: Is there anything to seal, and where does the feed end? (The head as `store.sql` keeps it.)
+GLANCE = 'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
+
+
+def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
+    """What tells that something was committed to the database ``using``; ``busy``: by this process, most likely."""
     connection = connections[using]
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
-        return CommitWatch(name)
+        return CommitWatch(name, busy=busy)
     return LocalWake()
 
 
@@ -95,9 +101,7 @@ class PassiveSide:
     def find(self, store: Store, code: str, client_first: str) -> str:
         self.code = self.code or code
         self._throttle.check(self._keys, time.monotonic())
-        found = links.candidates(store, self.code)
-        salt = links.scram_salt(store)
-        verifiers = [(link.id, links.verifier(link, salt)) for link in found]
+        verifiers = links.verifiers(store, links.candidates(store, self.code))
         self._auth = PassiveAuth(verifiers, client_first, code=self.code)
         return self._auth.challenge()
 
@@ -127,6 +131,8 @@ class Host:
         self.on_config: Callable[[], None] = lambda: None
         self._clock_bound = conf.current().clock_refuse
         self._drivers: dict[int, LinkDriver] = {}
+        self._talks: dict[LinkDriver, asyncio.Event] = {}
+        self._stopped = False
         self._throttle = Throttle()
         self._version = -1
         self._wake: Wake | None = None
@@ -135,7 +141,7 @@ class Host:
     def start(self) -> None:
         """Begin to watch the database; idempotent."""
         if self._task is None or self._task.done():
-            self._wake = open_wake(self.using)
+            self._wake = open_wake(self.using, self.pool.busy)
             self._task = asyncio.ensure_future(self._watch())
 
     async def stop(self) -> None:
@@ -143,15 +149,33 @@ class Host:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        for driver in list(self._drivers.values()):
+        self._stopped = True
+        for driver in list(self._talks):
             driver.end(errors.Stopping())
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                for over in list(self._talks.values()):
+                    await over.wait()
+        except TimeoutError:
+            pass
         if self._wake is not None:
             self._wake.close()
+        await asyncio.to_thread(self.pool.close)
+
+    def close(self) -> None:
+        """Let go of threads, connections and files when the event loop has ended already."""
+        self._stopped = True
+        if self._wake is not None:
+            self._wake.close()
+        self.pool.close()
 
     # -- inbound --------------------------------------------------------------------------------------------
 
     async def accept(self, channel: Channel, code: str, remote: str) -> None:
         """Converse with a peer that dialled in, until the end."""
+        if self._stopped:
+            await channel.close(errors.Stopping.code)
+            return
         self.start()
         side = PassiveSide(self._throttle, code, remote)
         driver = self._driver(channel, Role.PASSIVE, side)
@@ -196,9 +220,12 @@ class Host:
         return error, driver.was_live
 
     async def _converse(self, driver: LinkDriver) -> errors.SyncError:
+        over = self._talks[driver] = asyncio.Event()
         try:
             return await driver.run()
         finally:
+            del self._talks[driver]
+            over.set()
             if driver.config is not None and self._drivers.get(driver.config.id) is driver:
                 del self._drivers[driver.config.id]
 
@@ -222,16 +249,26 @@ class Host:
         await self._look()
         looked = time.monotonic()
         while True:
-            woken = await self._wake.wait(LOOK_EVERY)
-            if woken:
-                self._wake_drivers()
-            if not woken or time.monotonic() - looked > LOOK_EVERY:
-                looked = time.monotonic()
-                await self._look()
+            try:
+                woken = await self._wake.wait(LOOK_EVERY)
+                if woken:
+                    self._wake_drivers()
+                if not woken or time.monotonic() - looked > LOOK_EVERY:
+                    looked = time.monotonic()
+                    await self._look()
+            except (
+                Exception
+            ):  # whoever watches must not die of one mistake: nothing would wake the links any more
+                logger.exception("Watching the database failed")
+                await asyncio.sleep(LOOK_EVERY)
 
     def _wake_drivers(self) -> None:
+        """Wake the conversations for which there is something: most commits are the engine's own."""
+        assert self._wake is not None
+        seen = self._wake.glance(GLANCE)
         for driver in list(self._drivers.values()):
-            driver.wake()
+            if seen is None or seen[0] or seen[1] > driver.position:
+                driver.wake()
 
     async def _look(self) -> None:
         """Follow what people configured."""
@@ -250,7 +287,7 @@ class Host:
 
     def _follow(self, driver: LinkDriver, config: LinkConfig | None) -> None:
         if config is None or config.paused:
-            driver.end(errors.LinkPaused())
+            driver.end(errors.LinkPausedHere())
         elif driver.config is not None and driver.config.print != config.print:
             driver.end(errors.Reconfigured())
 
@@ -298,25 +335,30 @@ class Supervisor:
                 self._tasks[link] = asyncio.ensure_future(self._drive(config))
 
     async def _drive(self, config: LinkConfig) -> None:
+        """Dial, converse, dial again, until cancelled. The lease is kept between two attempts: the link is driven."""
+        held: list[int] = []
+        try:
+            await self._keep_dialling(config, held)
+        finally:
+            if held:
+                await self._host.pool.run(lambda store: store.renew(config.id, held[0], 0))
+
+    async def _keep_dialling(self, config: LinkConfig, held: list[int]) -> None:
         backoff = Backoff(random.random)
         shown: errors.SyncError | None = None
         while True:
+            token: int | None = None
+            error: errors.SyncError
             try:
                 token = await self._claim(config)
                 if token is None:
                     await asyncio.sleep(LEASE / 3e6)
                     continue
+                held[:] = [token]
                 error, lived = await self._attempt(config, token)
-                await self._release(config, token)
-            except asyncio.CancelledError:
-                raise
             except Exception:
                 logger.exception("Link %s failed", config.name)
-                error, lived, token = (
-                    errors.StoreError(detail="an error inside this program; its log says more"),
-                    False,
-                    0,
-                )
+                error, lived = errors.StoreError(detail=details.OWN_MISTAKE), False
             if lived and not error.permanent:
                 backoff.reset()
             # A machine that is away costs nothing to ask; one that answers and refuses is asked less and less.
@@ -324,7 +366,7 @@ class Supervisor:
             if isinstance(error, errors.Locked) and shown is not None:
                 error = shown  # what it was locked for says more
             shown = error
-            await self._note(config, error, backoff.attempt, delay)
+            await self._note(config, token, error, backoff.attempt, delay)
             await asyncio.sleep(delay / 1e6)
 
     async def _claim(self, config: LinkConfig) -> int | None:
@@ -335,9 +377,6 @@ class Supervisor:
         ):
             token = await self._host.pool.run(lambda store: store.claim(config.id, owner, LEASE, force=True))
         return token
-
-    async def _release(self, config: LinkConfig, token: int) -> None:
-        await self._host.pool.run(lambda store: store.renew(config.id, token, 0))
 
     async def _attempt(self, config: LinkConfig, token: int) -> tuple[errors.SyncError, bool]:
         try:
@@ -350,10 +389,18 @@ class Supervisor:
             return error, False
         return await self._host.converse(channel, config, side, token)
 
-    async def _note(self, config: LinkConfig, error: errors.SyncError, attempt: int, delay: int) -> None:
-        status = status_of(error, attempt, time.time_ns() // 1000 + delay)
+    async def _note(
+        self, config: LinkConfig, token: int | None, error: errors.SyncError, attempt: int, delay: int
+    ) -> None:
+        """Show how it went and when it goes on, unless another process has taken over."""
         logger.info("Link %s: %s", config.name, error)
-        await self._host.pool.run(lambda store: links.note(store, config.id, status))
+        if token is None:
+            return
+        status = status_of(error, attempt, time.time_ns() // 1000 + delay)
+        try:
+            await self._host.pool.run(lambda store: store.renew(config.id, token, delay + LEASE, status))
+        except Exception:
+            logger.exception("The state of link %s cannot be noted", config.name)
 
 
 _host: Host | None = None

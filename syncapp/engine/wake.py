@@ -31,9 +31,11 @@ EAGER = 0.0005
 #: How long a failed series of eager looks forbids the next: whoever writes without committing costs little.
 EAGER_REST = 0.01
 #: After these pauses, in seconds, the data version is looked at when a file event led to nothing so far.
-PAUSES = (0.001, 0.001, 0.001, 0.001, 0.002, 0.004, 0.008, 0.01)
+PAUSES = (0.001, 0.001, 0.002, 0.004, 0.012, 0.025)
 #: A transaction is committed this long after its last event, or the floor finds it.
 SETTLE = 0.05
+#: A database file that was replaced is noticed within this many seconds.
+IDENTITY = 1.0
 #: Between looks while files are watched: for what no event tells (a network file system, a lost watch).
 FLOOR = 1.0
 #: Between looks while nothing can be watched.
@@ -55,6 +57,10 @@ class Wake(Protocol):
         """Something was committed by this very process. May be called from any thread."""
         ...
 
+    def glance(self, sql: str) -> tuple[Any, ...] | None:
+        """The first row of a quick query on the database, without waiting; None where that cannot be had."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -72,6 +78,9 @@ class LocalWake:
 
     def notify(self) -> None:
         self._signal.set()
+
+    def glance(self, sql: str) -> tuple[Any, ...] | None:
+        return None
 
     def close(self) -> None:
         pass
@@ -145,9 +154,11 @@ class CommitWatch:
         watch_files: bool = True,
         poll: float = POLL,
         clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._poll = poll
+        self._busy = busy
         self._signal = _Signal()
         self._version = _DataVersion(Path(path))
         self._files = _FileEvents(Path(path)) if watch_files and sys.platform == "linux" else None
@@ -164,6 +175,9 @@ class CommitWatch:
     def notify(self) -> None:
         self._signal.set()
 
+    def glance(self, sql: str) -> tuple[Any, ...] | None:
+        return self._version.query(sql)
+
     def close(self) -> None:
         self._version.close()
         if self._files is not None:
@@ -176,7 +190,7 @@ class CommitWatch:
             # Events first: what they belong to may become visible only after the look that follows.
             if self._files is not None and self._files.drain():
                 self._on_event(now)
-            if self._signal.take() or self._version.moved():
+            if self._signal.take() or self._version.moved(now):
                 self._eager_until = self._eager_from = 0.0
                 return True
             if now >= deadline:
@@ -186,7 +200,9 @@ class CommitWatch:
     def _on_event(self, now: float) -> None:
         self._last_event = now
         self._step = 0
-        if now >= self._eager_from:
+        # While this process itself works on the database the event is most likely its own, and spinning would only
+        # take the interpreter away from that work.
+        if now >= self._eager_from and not self._busy():
             self._eager_until = now + EAGER
             self._eager_from = self._eager_until + EAGER_REST
 
@@ -215,12 +231,23 @@ class _DataVersion:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
+        self._identify_at = 0.0
         self._reopen()
         self._seen = self._read()
 
-    def moved(self) -> bool:
-        """Whether anything was committed since the last call."""
-        if self._identity() != self._file:
+    def query(self, sql: str) -> tuple[Any, ...] | None:
+        """The first row of a statement, read without waiting; None while that is not possible."""
+        if self._connection is None:
+            return None
+        try:
+            row: tuple[Any, ...] | None = self._connection.execute(sql).fetchone()
+        except sqlite3.Error:
+            return None
+        return row
+
+    def moved(self, now: float) -> bool:
+        """Whether anything was committed since the last call. ``now``: seconds, for looking at the file itself."""
+        if (self._connection is None or now >= self._identify_at) and self._replaced(now):
             self._reopen()
             self._seen = self._read()
             return True
@@ -229,6 +256,10 @@ class _DataVersion:
             return False
         self._seen = seen
         return True
+
+    def _replaced(self, now: float) -> bool:
+        self._identify_at = now + IDENTITY
+        return self._identity() != self._file
 
     def close(self) -> None:
         if self._connection is not None:

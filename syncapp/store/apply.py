@@ -47,6 +47,7 @@ class Applier:
         self._resolver = Resolver(backend, setup, self._link)
         self._ledger = Ledger(backend, setup, self._link, self._now)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
+        self._recognised: set[int] = set()  # records that the peer called by another name
 
     def run(self, changes: list[Incoming]) -> Result:
         """Apply ``changes`` and every parked change that this makes possible."""
@@ -196,11 +197,13 @@ class Applier:
             return Record(0, table, pk, change.uid, entries={})
         if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
-        # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them.
+        # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them, with the record
+        # whole: the peer may have removed its own row meanwhile, and made a new one of ours.
         self._backend.add_pairs(self._link.id, [record.id])
         self._backend.rename(record, change.uid)
         feed_again(record, self._numbering)
         self._backend.save_records([record])
+        self._recognised.add(record.id)
         return record
 
     def _want(self, change: Incoming) -> None:
@@ -283,6 +286,8 @@ class Applier:
                 self._ledger.keep_loser(write, field, mine, theirs)
         if number:
             record.seq = number
+            if record.id in self._recognised:
+                feed_again(record, self._numbering)
         return dirty
 
     def _add_pairs(self, records: list[Record]) -> None:

@@ -13,6 +13,7 @@ from django.db import connections
 
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
+from syncapp.store import statements
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
 from syncapp.store.introspect import FieldDescription, ModelDescription
@@ -98,10 +99,9 @@ def _key(using: str) -> tuple[bytes, int]:
     connection = connections[using]
     # Plain SQL: this is asked in every unit of work, and building a queryset takes ten times as long.
     table = connection.ops.quote_name(models.Instance._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT instance, config_version FROM {table} WHERE id = %s", [INSTANCE_PK])  # noqa: S608
-        row = cursor.fetchone()
-    return (bytes(row[0]), row[1]) if row else (b"", 0)
+    sql = f"SELECT instance, config_version FROM {table} WHERE id = %s"  # noqa: S608
+    rows = statements.query(connection, sql, [INSTANCE_PK])
+    return (bytes(rows[0][0]), rows[0][1]) if rows else (b"", 0)
 
 
 def tables(using: str = "default") -> dict[str, CatalogueTable]:

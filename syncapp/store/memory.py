@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
-from syncapp.core.clock import make_origin
+from syncapp.core.changes import Cursor, JournalRow, Record
 from syncapp.core.mapping import Catalogue, Kind
 from syncapp.store.base import (
     ConflictRow,
@@ -27,129 +26,12 @@ from syncapp.store.base import (
     LogRow,
     PeerInfo,
     ProblemRow,
-    RowRefused,
     Setup,
     Values,
 )
+from syncapp.store.memorydata import MemoryDatabase
 
-Undo = Callable[[], None]
-
-
-class MemoryDatabase:
-    """One program's data. ``unique``: table → fields whose values must differ; ``clock``: µs."""
-
-    def __init__(
-        self,
-        setup: Setup,
-        instance: bytes,
-        clock: Callable[[], int],
-        unique: Mapping[int, Sequence[int]] | None = None,
-        catalogues: Mapping[int, Catalogue] | None = None,
-    ) -> None:
-        self.setup = setup
-        self.clock = clock
-        self.unique = dict(unique or {})
-        self.catalogues = dict(catalogues or {})
-        self.state = InstanceState(make_origin(instance, 1), START)
-        self.seals: list[Cursor] = []
-        self.journal: list[JournalRow] = []
-        self.records: dict[int, Record] = {}
-        self.by_uid: dict[bytes, int] = {}
-        self.by_pk: dict[tuple[int, str], int] = {}
-        self.tables: dict[int, dict[str, Values]] = {number: {} for number in setup.tables}
-        self.next_pk = dict.fromkeys(setup.tables, 1)
-        self.next_id = 1
-        self.cursors = {link: _fresh(link) for link in setup.links}
-        self.leases: dict[int, tuple[str, int]] = {}
-        self.peers: dict[int, PeerInfo] = {}
-        self.status: dict[int, LinkStatus] = {}
-        self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
-        self.pairs: dict[int, set[int]] = defaultdict(set)
-        self.problems: dict[int, ProblemRow] = {}
-        self.conflicts: list[ConflictRow] = []
-        self.log: list[LogRow] = []
-        self.undo: list[Undo] | None = None
-
-    # -- undo -----------------------------------------------------------------------------------------------
-
-    def note(self, undo: Undo) -> None:
-        """Remember how to take the next mutation back."""
-        if self.undo is not None:
-            self.undo.append(undo)
-
-    def put(self, target: dict[Any, Any], key: Any, value: Any) -> None:
-        """``target[key] = value``, undoably."""
-        if key in target:
-            old = target[key]
-            self.note(lambda: target.__setitem__(key, old))
-        else:
-            self.note(lambda: target.pop(key, None))
-        target[key] = value
-
-    def pop(self, target: dict[Any, Any], key: Any) -> Any:
-        """``target.pop(key)``, undoably; None where there is none."""
-        if key not in target:
-            return None
-        old = target.pop(key)
-        self.note(lambda: target.__setitem__(key, old))
-        return old
-
-    # -- the users of the program ---------------------------------------------------------------------------
-
-    def create(self, table: int, values: Values) -> str:
-        """A user inserts a row; returns its key. Raises `RowRefused` where a unique value is taken."""
-        key = self.insert(table, values)
-        self.journal.append(JournalRow(table, key, Op.INSERT, (), self.clock()))
-        return key
-
-    def write(self, table: int, key: str, values: Values) -> None:
-        """A user updates a row; only what really changes is journalled."""
-        row = self.tables[table][key]
-        changed = tuple(f for f, v in values.items() if row.get(f) != v)
-        self.update(table, key, values)
-        captured = tuple(f for f in changed if f in self.setup.captured)
-        if captured:
-            before = {field: row.get(field) for field in captured}
-            self.journal.append(JournalRow(table, key, Op.UPDATE, captured, self.clock(), before))
-
-    def remove(self, table: int, key: str) -> None:
-        """A user deletes a row."""
-        del self.tables[table][key]
-        self.journal.append(JournalRow(table, key, Op.DELETE, (), self.clock()))
-
-    # -- rows -----------------------------------------------------------------------------------------------
-
-    def insert(self, table: int, values: Values) -> str:
-        key = str(self.next_pk[table])
-        fields = self.setup.tables[table].fields
-        empty = {n: [] if field.type.kind is Kind.RELATIONS else None for n, field in fields.items()}
-        values = {**empty, **values}
-        for number, field in fields.items():
-            if field.required and values.get(number) is None:
-                raise RowRefused(field.name, "cannot_create")
-        self._check_unique(table, key, values)
-        self.put(self.next_pk, table, self.next_pk[table] + 1)
-        self.put(self.tables[table], key, values)
-        return key
-
-    def update(self, table: int, key: str, values: Values) -> None:
-        row = self.tables[table].get(key)
-        if row is None:
-            return
-        self._check_unique(table, key, values)
-        self.put(self.tables[table], key, {**row, **values})
-
-    def _check_unique(self, table: int, key: str, values: Values) -> None:
-        for field in self.unique.get(table, ()):
-            value = values.get(field)
-            if value is None:
-                continue
-            if any(row.get(field) == value for other, row in self.tables[table].items() if other != key):
-                raise RowRefused(f"UNIQUE constraint failed: {self.setup.tables[table].fields[field].name}")
-
-
-def _fresh(link: int) -> LinkCursors:
-    return LinkCursors(link, START, START, 0, Totals(), Totals(), b"", 0)
+__all__ = ["MemoryBackend", "MemoryDatabase"]
 
 
 def _copy(record: Record) -> Record:
@@ -263,7 +145,7 @@ class MemoryBackend:
             db.put(db.by_uid, record.uid, record.id)
             if record.alive:
                 db.put(db.by_pk, (record.table, record.pk), record.id)
-            else:
+            elif db.by_pk.get((record.table, record.pk)) == record.id:
                 db.pop(db.by_pk, (record.table, record.pk))
 
     def _set(self, name: str, value: Any) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from syncapp.core.changes import Batch, Row, RowKind, WireVersion
 from syncapp.core.clock import Version
-from syncapp.core.mapping import Flow
-
+from syncapp.core.mapping import Flow, Kind
+from syncapp.store.base import TableInfo
 
 UID_BYTES = 16
+_BINARY = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.BINARY})
 
 
 class Cell(NamedTuple):
@@ -56,7 +59,7 @@ class Translated(NamedTuple):
     refused: list[tuple[bytes, int]]
 
 
-def translate(batch: Batch, by_peer: dict[int, Flow]) -> Translated:
+def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, TableInfo]) -> Translated:
     """Turn a batch into local tables and fields; what the mapping does not let in is left out and named."""
     changes: list[Incoming] = []
     refused: list[tuple[bytes, int]] = []
@@ -65,14 +68,30 @@ def translate(batch: Batch, by_peer: dict[int, Flow]) -> Translated:
         into = flow.into if flow is not None else {}
         places = [(i, into[column], column) for i, column in enumerate(section.columns) if column in into]
         shut = [column for column in section.columns if column not in into]
+        fields = tables[flow.table].fields if flow is not None else {}
+        binary = [i for i, local, _ in places if fields[local].type.kind in _BINARY]
         for row in section.rows:
             _check_row(row, len(section.columns))
+            for i in binary:
+                row.values[i] = _as_bytes(row.values[i])
             refused.extend((row.uid, column) for column in shut)
             if flow is not None and places:
                 cells = _cells(row, places, batch.origins)
                 aliases = tuple(row.aliases)
                 changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases))
     return Translated(changes, refused)
+
+
+def _as_bytes(value: Any) -> Any:
+    """A value of a kind that holds bytes. JSON has none: there they are base64 texts."""
+    if isinstance(value, list):
+        return [_as_bytes(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        return value  # not bytes at all: refused where the value is checked
 
 
 def _check_row(row: Row, columns: int) -> None:

@@ -50,7 +50,7 @@ class SuspendedField:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LinkStatus:
+class LinkReport:
     """What people and scripts see of one link.
 
     The names down to ``reason`` are what ``syncstatus --json`` promises.
@@ -107,12 +107,12 @@ class Facts:
     waiting_out: dict[int, int]
 
 
-def link_statuses(now: int, using: str = "default") -> list[LinkStatus]:
+def link_statuses(now: int, using: str = "default") -> list[LinkReport]:
     """The status of every link by name, as of ``now`` (µs), in the active language."""
     return statuses(read_facts(using), now)
 
 
-def statuses(facts: Facts, now: int) -> list[LinkStatus]:
+def statuses(facts: Facts, now: int) -> list[LinkReport]:
     """The statuses that follow from ``facts`` at ``now`` (µs)."""
     return [_status(link, facts, now) for link in facts.links]
 
@@ -178,10 +178,10 @@ def _state_of(link: Link) -> LinkState:
 # -- deriving -----------------------------------------------------------------------------------------------
 
 
-def _status(link: Link, facts: Facts, now: int) -> LinkStatus:
+def _status(link: Link, facts: Facts, now: int) -> LinkReport:
     row = _state_of(link)
     state, reason = _state(link, row, now)
-    return LinkStatus(
+    return LinkReport(
         link=link.name,
         mode=link.mode,
         transport=link.transport,

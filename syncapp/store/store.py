@@ -170,11 +170,11 @@ class Store:
                 and batch.start.seq
             ):
                 raise errors.RestoredThere()
+            setup = self.backend.setup()
             try:
-                changes, refused = translate(batch, agreement.by_peer)
+                changes, refused = translate(batch, agreement.by_peer, setup.tables)
             except (ValueError, IndexError, TypeError) as error:
                 raise errors.Malformed(detail=str(error)) from error
-            setup = self.backend.setup()
             numbering = self._numbering()
             result = Applier(self.backend, setup, Source(link, agreement), numbering).run(changes)
             numbering.close()

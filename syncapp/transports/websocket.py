@@ -39,6 +39,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from syncapp import details
 from syncapp.core.address import Address, parse_address
 from syncapp.core.frames import SUBPROTOCOL, check_size, closed, short_reason
 from syncapp.errors import (
@@ -131,10 +132,10 @@ async def connect(
         async with asyncio.timeout(open_timeout):
             connection = await _open(address, proxy, plain_text_ok, tls)
     except TimeoutError:
-        raise Unreachable(address=address.site, detail=f"no answer within {open_timeout:g} s") from None
+        raise Unreachable(address=address.site, detail=details.NO_ANSWER, seconds=f"{open_timeout:g}") from None
     if connection.subprotocol != SUBPROTOCOL:
         await connection.close()
-        raise NotSyncapp(address=address.site, detail="a websocket of something else")
+        raise NotSyncapp(address=address.site, detail=details.OTHER_WEBSOCKET)
     return WebsocketChannel(connection, address.site)
 
 
@@ -182,7 +183,7 @@ async def _dial(address: Address, plain_text_ok: bool) -> socket.socket:
     found = await _resolve(address)
     allowed = [item for item in found if not forbidden(item)]
     if not allowed:
-        raise BadAddress(address=address.site, detail="it leads to an address that no program can have")
+        raise BadAddress(address=address.site, detail=details.FORBIDDEN_ADDRESS)
     if not address.secure and not plain_text_ok:
         allowed = [item for item in allowed if _plain(item).is_loopback]
         if not allowed:
@@ -202,7 +203,7 @@ async def _resolve(address: Address) -> list[IP]:
     try:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unreachable(address=address.site, detail="its name is not known") from error
+        raise Unreachable(address=address.site, detail=details.UNKNOWN_NAME) from error
     # A zone ("%eth0") belongs to link-local addresses only; without it they are still recognised, and
     # refused.
     ips = [ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found]
@@ -228,7 +229,7 @@ def _judge_unresolved(address: Address, plain_text_ok: bool) -> None:
     except ValueError:
         return
     if forbidden(ip):
-        raise BadAddress(address=address.site, detail="it leads to an address that no program can have")
+        raise BadAddress(address=address.site, detail=details.FORBIDDEN_ADDRESS)
 
 
 def forbidden(ip: IP) -> bool:
@@ -256,26 +257,26 @@ def _explain(error: Exception, address: Address) -> Exception:
     if isinstance(error, InvalidStatus):
         return _explain_status(error, site)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return BadCertificate(address=site, detail=error.verify_message or "it cannot be verified")
+        return BadCertificate(address=site, detail=error.verify_message or details.UNVERIFIED)
     if isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-            return NotSyncapp(address=site, detail="no encryption there; perhaps http:// is meant")
+            return NotSyncapp(address=site, detail=details.NO_ENCRYPTION)
         return BadCertificate(
-            address=site, detail=(error.reason or "no secure connection").replace("_", " ").lower()
+            address=site, detail=(error.reason or details.NO_SECURE_CONNECTION).replace("_", " ").lower()
         )
     if isinstance(error, ProxyError | InvalidProxy | ImportError):
-        return Unreachable(address=site, detail="the proxy does not let it through")
+        return Unreachable(address=site, detail=details.PROXY_REFUSED)
     if isinstance(error, InvalidMessage) and _hung_up(error):
-        return Unreachable(address=site, detail="it hung up without an answer")
+        return Unreachable(address=site, detail=details.HUNG_UP)
     if isinstance(error, InvalidMessage | SecurityError):
-        return NotSyncapp(address=site, detail="no HTTP there")
+        return NotSyncapp(address=site, detail=details.NO_HTTP)
     if isinstance(error, NegotiationError):
-        return NotSyncapp(address=site, detail="a websocket of something else")
+        return NotSyncapp(address=site, detail=details.OTHER_WEBSOCKET)
     if isinstance(error, InvalidHandshake):
-        return NotSyncapp(address=site, detail="no websocket there")
+        return NotSyncapp(address=site, detail=details.NO_WEBSOCKET)
     if isinstance(error, OSError):
         return Unreachable(address=site, detail=_os_detail(error))
-    return Unreachable(address=site, detail="it hung up without an answer")
+    return Unreachable(address=site, detail=details.HUNG_UP)
 
 
 def _explain_status(error: InvalidStatus, site: str) -> Exception:
@@ -283,7 +284,8 @@ def _explain_status(error: InvalidStatus, site: str) -> Exception:
     if 300 <= status < 400:
         target = error.response.headers.get("Location", "")
         shown = "".join(c for c in target[:200] if c.isprintable())
-        return NotSyncapp(address=site, detail=f"it points to {shown}" if shown else f"HTTP {status}")
+        if shown:
+            return NotSyncapp(address=site, detail=details.REDIRECT, target=shown)
     if status >= 500 or status in (408, 425, 429):
         # The proxy in front of a program that is just restarting answers like this.
         return Unreachable(address=site, detail=f"HTTP {status}")
@@ -297,5 +299,5 @@ def _hung_up(error: BaseException) -> bool:
 
 def _os_detail(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
+        return details.NOTHING_LISTENS
     return (error.strerror or type(error).__name__).lower()

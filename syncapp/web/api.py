@@ -18,7 +18,7 @@ from ninja.security import SessionAuth
 from syncapp import conf
 from syncapp.store import control
 from syncapp.store.history import LogLine, ProblemLine, log_lines, problem_lines
-from syncapp.store.status import LinkStatus, link_statuses, now_us
+from syncapp.store.status import LinkReport, link_statuses, now_us
 from syncapp.web.access import may_configure, may_view
 
 
@@ -68,14 +68,14 @@ api = NinjaAPI(
 # -- reading ------------------------------------------------------------------------------------------------
 
 
-@api.get("/links", response=list[LinkStatus], summary="All links")
-def links(request: HttpRequest) -> list[LinkStatus]:
+@api.get("/links", response=list[LinkReport], summary="All links")
+def links(request: HttpRequest) -> list[LinkReport]:
     """The state of every link, by name."""
     return visible(link_statuses(now_us()), may_configure(request.user))
 
 
-@api.get("/links/{link_id}", response={200: LinkStatus, 404: Fault}, summary="One link")
-def link(request: HttpRequest, link_id: int) -> LinkStatus:
+@api.get("/links/{link_id}", response={200: LinkReport, 404: Fault}, summary="One link")
+def link(request: HttpRequest, link_id: int) -> LinkReport:
     """The state of one link."""
     return _one(request, link_id)
 
@@ -113,36 +113,36 @@ def me(request: HttpRequest) -> dict[str, Any]:
 
 
 @api.post(
-    "/links/{link_id}/pause", response={200: LinkStatus, 403: Fault, 404: Fault}, summary="Pause a link"
+    "/links/{link_id}/pause", response={200: LinkReport, 403: Fault, 404: Fault}, summary="Pause a link"
 )
-def pause(request: HttpRequest, link_id: int) -> LinkStatus:
+def pause(request: HttpRequest, link_id: int) -> LinkReport:
     """Stop exchanging over the link; changes are kept."""
     return _set_paused(request, link_id, True)
 
 
 @api.post(
-    "/links/{link_id}/resume", response={200: LinkStatus, 403: Fault, 404: Fault}, summary="Resume a link"
+    "/links/{link_id}/resume", response={200: LinkReport, 403: Fault, 404: Fault}, summary="Resume a link"
 )
-def resume(request: HttpRequest, link_id: int) -> LinkStatus:
+def resume(request: HttpRequest, link_id: int) -> LinkReport:
     """Exchange over the link again."""
     return _set_paused(request, link_id, False)
 
 
-def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkStatus:
+def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkReport:
     if not may_configure(request.user):
         raise HttpError(403, gettext("You may not change links. Ask an administrator for the permission."))
     control.set_paused(link_id, paused)
     return _one(request, link_id)
 
 
-def _one(request: HttpRequest, link_id: int) -> LinkStatus:
+def _one(request: HttpRequest, link_id: int) -> LinkReport:
     for status in visible(link_statuses(now_us()), may_configure(request.user)):
         if status.id == link_id:
             return status
     raise HttpError(404, gettext("There is no such link (any more)."))
 
 
-def visible(statuses: list[LinkStatus], configures: bool) -> list[LinkStatus]:
+def visible(statuses: list[LinkReport], configures: bool) -> list[LinkReport]:
     """``statuses`` without what only those who configure may see."""
     return statuses if configures else [replace(status, code="") for status in statuses]
 

@@ -34,14 +34,13 @@ class Proxy:
         self.delay = 0.0
         #: Connections are accepted and closed at once.
         self.hang_up = False
-        #: Everything that was relayed, by way, while `recording`.
+        #: Everything that was relayed, by way, of each connection that began while `recording`.
         self.recording = False
-        self.seen: dict[Way, bytearray] = {"out": bytearray(), "in": bytearray()}
-        #: How many connections were accepted, and bytes relayed.
+        self.seen: list[dict[Way, bytearray]] = []
+        #: How many connections were accepted.
         self.accepted = 0
         #: How many were cut by ``cut_after``.
         self.cuts = 0
-        self.relayed: dict[Way, int] = {"out": 0, "in": 0}
         self._live: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -102,13 +101,16 @@ class Proxy:
             ("out", client, server),
             ("in", server, client),
         )
+        record: dict[Way, bytearray] = {"out": bytearray(), "in": bytearray()}
+        if self.recording:
+            self.seen.append(record)
         for way, source, target in ways:
-            source.settimeout(None)
-            threading.Thread(target=self._relay, args=(way, source, target), daemon=True).start()
+            threading.Thread(target=self._relay, args=(way, source, target, record[way]), daemon=True).start()
 
-    def _relay(self, way: Way, source: socket.socket, target: socket.socket) -> None:
+    def _relay(self, way: Way, source: socket.socket, target: socket.socket, record: bytearray) -> None:
         passed = 0
         try:
+            source.settimeout(None)
             while not self._over.is_set():
                 if way in self.stall or not select.select([source], [], [], LOOK)[0]:
                     if way in self.stall:
@@ -117,24 +119,28 @@ class Proxy:
                 data = source.recv(CHUNK)
                 if not data:
                     break
-                passed += self._pass_on(way, data, target, passed)
+                part = self._part(way, data, passed)
+                passed += len(part)
+                if self.recording:
+                    record += part
+                target.sendall(part)
+                self._cut_if_due(way, passed)
         except (OSError, ValueError):
             pass  # one end is gone, or was cut
         self._drop(source, target)
 
-    def _pass_on(self, way: Way, data: bytes, target: socket.socket, passed: int) -> int:
-        limit = self.cut_after.get(way)
-        part = data if limit is None else data[: max(0, limit - passed)]
+    def _part(self, way: Way, data: bytes, passed: int) -> bytes:
+        """What of ``data`` still gets through."""
         if self.delay:
             time.sleep(self.delay)
-        if self.recording:
-            self.seen[way] += part
-        self.relayed[way] += len(part)
-        target.sendall(part)
-        if limit is not None and passed + len(data) >= limit:
+        limit = self.cut_after.get(way)
+        return data if limit is None else data[: max(0, limit - passed)]
+
+    def _cut_if_due(self, way: Way, passed: int) -> None:
+        limit = self.cut_after.get(way)
+        if limit is not None and passed >= limit:
             self.cuts += 1
             raise OSError("cut on purpose")
-        return len(part)
 
     def _drop(self, *sockets: socket.socket) -> None:
         for sock in sockets:

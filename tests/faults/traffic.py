@@ -12,7 +12,7 @@ from syncapp.core.messages import Message
 TEXT, BINARY = 1, 2
 
 
-def payloads(stream: bytes) -> Iterator[tuple[int, bytes]]:
+def payloads(stream: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
     """Opcode and unmasked payload of each whole websocket frame after the HTTP head (RFC 6455, 5.2)."""
     head = stream.find(b"\r\n\r\n")
     at = head + 4 if head >= 0 else len(stream)
@@ -31,7 +31,7 @@ def payloads(stream: bytes) -> Iterator[tuple[int, bytes]]:
             yield opcode, bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
 
 
-def messages(stream: bytes) -> list[Message]:
+def messages(stream: bytes | bytearray) -> list[Message]:
     """The messages of syncapp in one direction of one connection."""
     decoder = Decoder(1024 * 1024, lambda data, limit: zstandard.ZstdDecompressor().decompress(data, limit))
     found = []

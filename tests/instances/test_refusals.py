@@ -11,7 +11,7 @@ import pytest
 
 from syncapp.core.address import encode_code
 from syncapp.core.messages import Bye, Challenge, Open, Proof
-from tests.faults.proxy import proxy
+from tests.faults.proxy import Way, proxy
 from tests.faults.strangers import foreign_websocket, website
 from tests.faults.traffic import messages
 from tests.instances import pair as pairs
@@ -22,12 +22,14 @@ from tests.instances.waiting import stays, wait_until
 pytestmark = pytest.mark.timeout(300)
 
 NOTICED = 30
+WAYS: tuple[Way, Way] = ("out", "in")
 SENTENCES = {
     "wrong_password": "Wrong password",
     "unknown_link": "no link with this code",
     "no_passive_link": "no passive link",
     "not_syncapp": "not as a synchronised program",
     "other_instance": "Another program answers",
+    "other_instance_there": "The other program expects",
     "same_instance": "one database is a copy of the other",
     "clock": "Clocks differ by",
     "version_here": "Update this program",
@@ -106,13 +108,14 @@ def test_wrong_password(linked: Pair) -> None:
         shown = [wait_reason(side, "wrong_password") for side in linked.both]
         assert [status["state"] for status in shown] == ["refused", "refused"]
         stays(lambda: not linked.connected(), 1, "it stays refused")
-        seen = {way: bytes(stream) for way, stream in between.seen.items()}
-        sent = {way: {type(message) for message in messages(stream)} for way, stream in seen.items()}
-        assert sent["out"] <= {Open, Proof, Bye}
-        assert sent["in"] <= {Challenge, Bye}
-        assert Proof in sent["out"]
-        assert all(b"secret" not in stream and len(stream) < 20_000 for stream in seen.values())
         between.recording = False
+        assert between.seen
+        for connection in between.seen:
+            sent = [{type(message) for message in messages(connection[way])} for way in WAYS]
+            assert sent[0] <= {Open, Proof, Bye}
+            assert sent[1] <= {Challenge, Bye}
+            assert all(b"secret" not in connection[way] and len(connection[way]) < 20_000 for way in WAYS)
+        assert any(Proof in map(type, messages(connection["out"])) for connection in between.seen)
         give_password(branch, "correct horse battery staple", text)
         linked.wait_connected()
         linked.dial(office.url)
@@ -124,6 +127,8 @@ def test_unknown_link_code(linked: Pair) -> None:
     assert wait_reason(linked.branch, "unknown_link")["state"] == "refused"
     assert linked.office.status()["state"] != "connected"
     linked.dial(f"{linked.office.url} {linked.office.value('SELECT code FROM syncapp_link')}")
+    assert_heals(linked)
+    linked.dial(linked.office.url)
     assert_heals(linked)
 
 
@@ -160,7 +165,7 @@ def test_another_program_than_before(linked: Pair) -> None:
     shown = wait_reason(linked.branch, "other_instance")
     assert shown["state"] == "attention"
     assert "Office" in shown["reason"]
-    assert wait_reason(linked.office, "other_instance")["state"] == "attention"
+    assert wait_reason(linked.office, "other_instance_there")["state"] == "attention"
     linked.branch.write("UPDATE crm_client SET phone = 'kept back' WHERE id = 1")
     stays(lambda: linked.office.value("SELECT phone FROM crm_client WHERE id = 1") != "kept back", 1)
     linked.branch.command("syncconfig", "rebind", "Head office")

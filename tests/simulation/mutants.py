@@ -16,6 +16,7 @@ from syncapp.core.streaming import Sender
 from syncapp.store import apply, feed, sealing, store
 from syncapp.store.ledger import Ledger
 from syncapp.store.memory import MemoryBackend
+from tests.simulation.faults import FaultyBackend
 
 Patch = pytest.MonkeyPatch
 
@@ -106,7 +107,7 @@ def position_hides_changes(patch: Patch) -> None:
 
 def parked_is_forgotten(patch: Patch) -> None:
     """What cannot be applied is counted and dropped."""
-    patch.setattr(MemoryBackend, "save_problems", lambda self, problems: None)
+    patch.setattr(FaultyBackend, "save_problems", lambda self, problems: None)
 
 
 def losers_are_dropped(patch: Patch) -> None:
@@ -130,8 +131,8 @@ def new_value_under_old_stamp(patch: Patch) -> None:
     patch.setattr(store, "seal", half)
 
 
-def versions_not_joined(patch: Patch) -> None:
-    """An applied value is numbered, but its version forgets that it came by the link."""
+def via_forgotten(patch: Patch) -> None:
+    """An applied value does not remember the link that it came by."""
     patch.setattr(apply, "Entry", lambda version, seq, via: Entry(version, seq, 0))
 
 
@@ -148,5 +149,5 @@ MUTANTS: tuple[Callable[[Patch], None], ...] = (
     losers_are_dropped,
     no_aliases,
     new_value_under_old_stamp,
-    versions_not_joined,
+    via_forgotten,
 )

@@ -31,6 +31,7 @@ class Weather(msgspec.Struct, frozen=True):
 
 
 FINE = Weather()
+HANDSHAKE = frozenset({"open", "challenge", "proof", "proved", "hello"})
 
 
 class End:
@@ -65,20 +66,27 @@ class Connection:
         self.network = network
         self.places = places
         self.ends = (End(self, 0), End(self, 1))
+        self._broken = False
         self._last = {(side, bulk): 0 for side in (0, 1) for bulk in (False, True)}
 
     def carry(self, side: int, frame: Frame, *, bulk: bool) -> None:
         world, weather = self.network.world, self.network.weather
         rng = world.rng
+        if self._broken:
+            return
         self.network.count(frame)
         if rng.random() < weather.cut:
             self.cut()
             return
         copies = 1
         if weather.lossy:
-            if rng.random() < weather.drop or self.network.blocked(self.places[side], self.places[1 - side]):
+            # A handshake that loses a message only starts over: most losses should happen later.
+            handshake = world.kind_of(frame) in HANDSHAKE
+            if rng.random() < weather.drop * (0.1 if handshake else 1.0) or self.network.blocked(
+                self.places[side], self.places[1 - side]
+            ):
                 return
-            copies += rng.random() < weather.double
+            copies += not handshake and rng.random() < weather.double
         for _ in range(copies):
             self._deliver(side, frame, self._arrival(side, bulk=bulk))
 
@@ -116,6 +124,7 @@ class Connection:
     def cut(self) -> None:
         """The connection breaks; each end may notice or not."""
         world = self.network.world
+        self._broken = True
         for side in (0, 1):
             if world.rng.random() < 0.7:
                 world.at(world.rng.randrange(50_000) + 1, lambda side=side: self._lost(side))

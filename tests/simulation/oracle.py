@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from syncapp.core.changes import Record
+from syncapp.core.changes import Batch, Record, RowKind
 from syncapp.core.clock import sees
 from syncapp.core.mapping import Kind
 from syncapp.store.base import ProblemRow
@@ -62,34 +62,20 @@ class Oracle:
     # -- while it runs --------------------------------------------------------------------------------------
 
     def edited(
-        self, instance: Instance, table: str, pk: str, values: dict[str, Any], *, created: bool = False
+        self, instance: Instance, table: str, pk: str, values: dict[str, Any], before: dict[int, Any]
     ) -> None:
-        """A user writes ``values`` (told before it is done, except for creations)."""
-        row = instance.database.tables[instance.numbers.table[table]][pk]
+        """A user has written ``values`` over the row ``before`` (empty: created it)."""
         for name, value in values.items():
             spec = SPECS[table, name]
             if spec.kind is not Kind.TEXT:
                 continue
             field = f"{table}.{name}"
-            before = row.get(instance.numbers.field[table, name])
+            old = before.get(instance.numbers.field[table, name])
             self.known.add((field, value))
-            if not created and before is not None and before != value:
-                self.overwritten.add((field, before))
+            if old is not None and old != value:
+                self.overwritten.add((field, old))
             if not spec.unique:
                 self.edits.append(Edit(instance.index, table, pk, name, value))
-
-    def take_back(self, instance: Instance, table: str, pk: str, values: dict[str, Any]) -> None:
-        """The edit told last was refused by the database."""
-        row = instance.database.tables[instance.numbers.table[table]][pk]
-        self.edits = [
-            e
-            for e in self.edits
-            if (e.instance, e.pk) != (instance.index, pk) or e.value not in values.values()
-        ]
-        for name in values:
-            if SPECS[table, name].kind is not Kind.TEXT:
-                continue
-            self.overwritten.discard((f"{table}.{name}", row.get(instance.numbers.field[table, name])))
 
     def removed(self, instance: Instance, table: str, pk: str) -> None:
         self.gone.add((instance.index, table, pk))
@@ -128,6 +114,16 @@ class Oracle:
         if spec.kind is Kind.RELATIONS:
             return tuple(Ref(instance.index, spec.target, pk) for pk in value or ())
         return value
+
+    def delivered(self, instance: Instance, batch: Batch) -> None:
+        """No echo: a program's own edits do not come back to it, unless as a part of a whole record."""
+        own = {i for i, origin in enumerate(batch.origins) if origin[:16] == instance.identity}
+        for section in batch.sections:
+            for row in section.rows:
+                if row.kind == RowKind.FIELDS and any(
+                    v is not None and v.origin in own for v in row.versions
+                ):
+                    raise Violation(f"echo: {instance.label} is told its own edit: {section.table} {row}")
 
     # -- at rest --------------------------------------------------------------------------------------------
 
@@ -260,7 +256,14 @@ class Oracle:
                     number = here.database.by_uid.get(problem.waits_for or b"")
                     if number is not None and here.database.records[number].alive:
                         raise Violation(f"waits for what is here: {problem}")
-                elif problem.code not in ("not_unique", "ambiguous"):
+                elif problem.code == "ambiguous":
+                    root = self.root(
+                        problem.uid
+                    )  # two rows here that are one record there stay two: that is a problem
+                    rows = [r for r in here.database.records.values() if r.alive and self.root(r.uid) == root]
+                    if len(rows) == 1:
+                        raise Violation(f"called ambiguous, but known by another name: {problem}")
+                elif problem.code != "not_unique":
                     raise Violation(f"problem without a reason: {problem}")
 
     def judge_receipts(self, link: LinkPlan, here: Instance, there: Instance) -> None:

@@ -35,9 +35,13 @@ class Users:
 
     def act(self) -> None:
         """Somebody does something somewhere."""
-        instance = self.rng.choice(self.world.instances)
+        instance = self.rng.choice(self.programs())
         deeds, weights = zip(*self.deeds, strict=True)
         self.rng.choices(deeds, weights)[0](instance)
+
+    def programs(self) -> list[Instance]:
+        writers = self.world.plan.writers
+        return [i for i in self.world.instances if not writers or i.index in writers]
 
     # -- writing --------------------------------------------------------------------------------------------
 
@@ -58,18 +62,18 @@ class Users:
             pk = instance.database.create(instance.numbers.table[table], numbers)
         except RowRefused:
             return None
-        self.world.oracle.edited(instance, table, pk, values, created=True)
+        self.world.oracle.edited(instance, table, pk, values, {})
         instance.changed()
         return pk
 
     def write(self, instance: Instance, table: str, pk: str, values: dict[str, Any]) -> None:
         numbers = {instance.numbers.field[table, name]: value for name, value in values.items()}
+        before = dict(instance.database.tables[instance.numbers.table[table]][pk])
         try:
-            self.world.oracle.edited(instance, table, pk, values)
             instance.database.write(instance.numbers.table[table], pk, numbers)
         except RowRefused:
-            self.world.oracle.take_back(instance, table, pk, values)
             return
+        self.world.oracle.edited(instance, table, pk, values, before)
         instance.changed()
 
     def rows(self, instance: Instance, table: str) -> list[str]:
@@ -148,7 +152,7 @@ class Users:
         uid = instance.database.records[record].uid
         same = self.rng.random() < 0.6
         name = self.rng.choice([spec.name for spec in TABLES[table]])
-        for other in self.world.instances:
+        for other in self.programs():
             number = other.database.by_uid.get(uid)
             if number is None or not other.database.records[number].alive:
                 continue

@@ -33,8 +33,9 @@ QUIET = 25 * SECOND
 
 
 class Plan(msgspec.Struct):
-    """What a world is like. Probabilities are per occasion."""
+    """What a world is like. Probabilities are per occasion. ``writers``: the programs with users; empty = all."""
 
+    writers: tuple[int, ...] = ()
     deeds: int = 40
     pace: int = 300_000
     work: int = 5_000
@@ -60,7 +61,7 @@ class Plan(msgspec.Struct):
         weather = Weather(
             lossy=lossy,
             delay=rng.choice((500, 5_000, 100_000, 800_000)),
-            drop=bad * rng.choice((0.0, 0.02, 0.1)),
+            drop=bad * rng.choice((0.0, 0.05, 0.25)),
             double=bad * rng.choice((0.0, 0.05, 0.2)),
             reorder=bad * rng.choice((0.0, 0.1, 0.4)),
             cut=bad * rng.choice((0.0, 0.01, 0.05)),
@@ -245,6 +246,8 @@ class World:
 
     def applied(self, talk: Conversation, batch: Batch) -> None:
         """A batch was given to the store, which has not refused it as a gap."""
+        if len(self.links) == 1:
+            self.oracle.delivered(talk.instance, batch)
         self.delivered[talk.instance.index, talk.link] += batch.field_count()
         self.batches.append((talk.instance.index, talk.link, batch))
 

@@ -9,7 +9,7 @@ import pytest
 from django.utils import translation
 
 from syncapp.store import waiting
-from syncapp.store.status import LinkStatus, link_statuses
+from syncapp.store.status import LinkReport, link_statuses
 from syncapp.store.texts import inert
 from tests import rows
 from tests.rows import NOW, SECOND
@@ -17,7 +17,7 @@ from tests.rows import NOW, SECOND
 pytestmark = pytest.mark.django_db
 
 
-def only(now: int = NOW) -> LinkStatus:
+def only(now: int = NOW) -> LinkReport:
     (status,) = link_statuses(now)
     return status
 
@@ -29,7 +29,7 @@ def test_promised_fields_come_first() -> None:
         *("sent", "applied", "superseded", "duplicate", "parked"),
         *("lag_ms", "clock_offset_ms", "reason"),
     ]
-    assert list(LinkStatus.__dataclass_fields__)[: len(promised)] == promised
+    assert list(LinkReport.__dataclass_fields__)[: len(promised)] == promised
 
 
 def test_connected_link() -> None:

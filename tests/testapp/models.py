@@ -1,6 +1,6 @@
 """One model for each thing that introspection has to tell apart."""
 
-# ruff: noqa: DJ008 - nobody reads these records
+
 
 import uuid
 from decimal import Decimal

@@ -142,7 +142,7 @@ def test_openapi_describes_what_the_panel_reads() -> None:
     document = people.browser().get(f"{API}/openapi.json").json()
     assert f"{API}/links/{{link_id}}/pause" in document["paths"]
     source = (Path(__file__).parents[2] / "frontend" / "src" / "types.ts").read_text()
-    for name in ("LinkStatus", "SuspendedField", "Fault"):
+    for name in ("LinkReport", "SuspendedField", "Fault"):
         body = re.search(rf"export interface {name} {{(.*?)\n}}", source, re.DOTALL)
         assert body, name
         written = re.findall(r"^  (\w+):", body[1], re.MULTILINE)

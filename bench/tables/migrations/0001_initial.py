@@ -4,29 +4,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Sample',
+            name="Sample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.IntegerField(unique=True)),
-                ('name', models.CharField(max_length=200)),
-                ('tax_id', models.CharField(max_length=32)),
-                ('address', models.CharField(max_length=300)),
-                ('phone', models.CharField(max_length=40)),
-                ('email', models.EmailField(max_length=254)),
-                ('note', models.TextField()),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('paid', models.BooleanField()),
-                ('due', models.DateField()),
-                ('changed', models.DateTimeField()),
-                ('marker', models.IntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.IntegerField(unique=True)),
+                ("name", models.CharField(max_length=200)),
+                ("tax_id", models.CharField(max_length=32)),
+                ("address", models.CharField(max_length=300)),
+                ("phone", models.CharField(max_length=40)),
+                ("email", models.EmailField(max_length=254)),
+                ("note", models.TextField()),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("paid", models.BooleanField()),
+                ("due", models.DateField()),
+                ("changed", models.DateTimeField()),
+                ("marker", models.IntegerField(default=0)),
             ],
         ),
     ]

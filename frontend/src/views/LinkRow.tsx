@@ -3,7 +3,7 @@
 import { useApp } from "../app";
 import { ago, catalogues, clockTime, count, type TextKey, t, tn } from "../i18n";
 import { stateMoment, stateOf, stateWords } from "../state";
-import type { LinkStatus } from "../types";
+import type { LinkReport } from "../types";
 import { type Column, columnTitle } from "./columns";
 import { Mark } from "./Mark";
 import { Moment } from "./Moment";
@@ -67,7 +67,7 @@ function word(name: string): string {
   return name in texts ? t(name as TextKey) : name;
 }
 
-function Status({ link }: { link: LinkStatus }) {
+function Status({ link }: { link: LinkReport }) {
   const { live, now } = useApp();
   const words = stateWords(link, now.value);
   const at = stateMoment(link);
@@ -84,7 +84,7 @@ function Status({ link }: { link: LinkStatus }) {
   );
 }
 
-function Waiting({ link }: { link: LinkStatus }) {
+function Waiting({ link }: { link: LinkReport }) {
   const none = link.waiting_out === 0 && link.waiting_in === 0;
   const quiet = none && link.state === "connected";
   return (
@@ -104,7 +104,7 @@ function Waiting({ link }: { link: LinkStatus }) {
   );
 }
 
-function LastExchange({ link }: { link: LinkStatus }) {
+function LastExchange({ link }: { link: LinkReport }) {
   const { now } = useApp();
   const at = link.last_exchange ? new Date(link.last_exchange) : undefined;
   return (
@@ -114,7 +114,7 @@ function LastExchange({ link }: { link: LinkStatus }) {
   );
 }
 
-function Action({ link }: { link: LinkStatus }) {
+function Action({ link }: { link: LinkReport }) {
   const { setPaused } = useApp();
   const paused = link.state === "paused";
   return (

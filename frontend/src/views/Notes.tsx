@@ -3,9 +3,9 @@
 import { useSignal } from "@preact/signals";
 import { useApp } from "../app";
 import { t } from "../i18n";
-import type { LinkStatus } from "../types";
+import type { LinkReport } from "../types";
 
-export function Notes({ link, columns }: { link: LinkStatus; columns: number }) {
+export function Notes({ link, columns }: { link: LinkReport; columns: number }) {
   const address = useOwnAddress(link);
   if (!(link.reason || link.warnings.length || link.suspended.length || address)) return null;
   return (
@@ -38,7 +38,7 @@ export function Notes({ link, columns }: { link: LinkStatus; columns: number }) 
 }
 
 /** What the other program's administrator has to enter, while a passive link waits for the first call. */
-function useOwnAddress(link: LinkStatus): string {
+function useOwnAddress(link: LinkReport): string {
   const { page } = useApp();
   if (link.state !== "never" || !link.code) return "";
   return new URL(`${page.urls.peer}${link.code}/`, location.href).href;

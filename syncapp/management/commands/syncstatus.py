@@ -18,7 +18,7 @@ from rich.text import Text
 
 from syncapp.management.base import SyncCommand
 from syncapp.management.chosen import chosen_link
-from syncapp.store.status import LinkStatus, link_statuses, now_us
+from syncapp.store.status import LinkReport, link_statuses, now_us
 
 #: Colour of each state; the word beside it says the same without colour.
 STYLES = {
@@ -55,7 +55,7 @@ class Command(SyncCommand):
         except KeyboardInterrupt:
             return
 
-    def _read(self, chosen: int | None) -> list[LinkStatus]:
+    def _read(self, chosen: int | None) -> list[LinkReport]:
         return [status for status in link_statuses(now_us()) if chosen in (None, status.id)]
 
     def _watch(self, chosen: int | None) -> None:
@@ -75,7 +75,7 @@ class Command(SyncCommand):
             time.sleep(0.5)
 
 
-def report(statuses: list[LinkStatus]) -> RenderableType:
+def report(statuses: list[LinkReport]) -> RenderableType:
     """The table, and under it every sentence that somebody should read."""
     if not statuses:
         return Text(gettext("No links yet"))
@@ -102,7 +102,7 @@ def report(statuses: list[LinkStatus]) -> RenderableType:
     return Group(table, *(line for status in statuses for line in _sentences(status)))
 
 
-def _cells(status: LinkStatus) -> list[Text]:
+def _cells(status: LinkReport) -> list[Text]:
     numbers = (
         status.waiting_out,
         status.waiting_in,
@@ -123,7 +123,7 @@ def _cells(status: LinkStatus) -> list[Text]:
     ]
 
 
-def _sentences(status: LinkStatus) -> list[Text]:
+def _sentences(status: LinkReport) -> list[Text]:
     suspended = [f"{field.field}: {field.sentence}" for field in status.suspended]
     sentences = [*([status.reason] if status.reason else []), *status.warnings, *suspended]
     return [Text.assemble((f"{status.link}: ", "bold"), sentence) for sentence in sentences]

@@ -41,20 +41,23 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         changes = write(plans, instance, using)
         if changes:
             bump(using)
-            changes += _notes(plans)
+            changes += _notes(plans, changes)
         _install_triggers(using)
     return changes
 
 
-def _notes(plans: Iterable[LinkPlan]) -> list[str]:
-    """Sentences about fields that are mapped but wait for a later version: nothing is silent."""
+def _notes(plans: Iterable[LinkPlan], changes: Iterable[str]) -> list[str]:
+    """Sentences about newly mapped fields that wait for a later version: nothing is silent."""
+    told = "\n".join(changes)
     return [
         f'Link "{link.spec.name}": {table.table.label}.{field.entry.name} is noted, but values of its kind '
         f"({field.entry.type.kind.value}) are not exchanged in this version."
         for link in plans
         for table in link.tables
         for field in table.fields
-        if field.entry.type.kind in LATER and field.spec.direction is not Direction.OFF
+        if field.entry.type.kind in LATER
+        and field.spec.direction is not Direction.OFF
+        and f'{link.spec.name}": {table.table.label}.{field.entry.name} is now' in told
     ]
 
 

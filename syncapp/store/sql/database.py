@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import DataError, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from syncapp.store import statements
 from syncapp.store.base import RowRefused
 from syncapp.store.sql.dialect import Dialect, dialect_of
 from syncapp.store.sql.references import References
@@ -42,21 +43,15 @@ class Database:
     # -- statements --
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            found: list[Row] = cursor.fetchall()
-            return found
+        return statements.query(self.connection, sql, params)
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Execute one statement; how many rows it touched."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return int(cursor.rowcount)
+        return statements.run(self.connection, sql, params)
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute one statement for each of ``rows``."""
-        with self.connection.cursor() as cursor:
-            cursor.executemany(sql, rows)  # type: ignore[arg-type]  # any iterable will do
+        statements.many(self.connection, sql, rows)
 
     def query_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> list[Row]:
         """Rows of a statement that ends in ``{}``: a list of ``values``, in as many statements as that takes."""
@@ -112,7 +107,7 @@ class Database:
         mark = self.references.mark()
         self._depth += 1
         try:
-            with transaction.atomic(using=self.using):
+            with self._point():
                 yield
                 if check:
                     self.references.check(mark)
@@ -128,6 +123,25 @@ class Database:
                 self._muted = min(self._muted, self._depth - 1)
         finally:
             self._depth -= 1
+
+    @contextmanager
+    def _point(self) -> Iterator[None]:
+        """A savepoint; a plain one where Django's bookkeeping would cost more than what happens within."""
+        driver = statements.direct(self.connection)
+        if driver is None:
+            with transaction.atomic(using=self.using):
+                yield
+            return
+        name = f"syncapp_{self._depth}"
+        driver.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            if driver.in_transaction:
+                driver.execute(f"ROLLBACK TO {name}")
+                driver.execute(f"RELEASE {name}")
+            raise
+        driver.execute(f"RELEASE {name}")
 
     def _refused(self, error: BaseException) -> RowRefused | None:
         if isinstance(error, IntegrityError | DataError):

@@ -123,7 +123,8 @@ class RecordTable:
         if seq <= 0:
             return b""  # the beginning, which no seal gave
         rows = self._database.query(_SEAL_OF, [seq])
-        return bytes(rows[0][0]) if rows else None
+        # An empty tag marks the boundary below which tags were purged.
+        return (bytes(rows[0][0]) or None) if rows else None
 
 
 def _record(row: Row) -> Record:

@@ -13,6 +13,7 @@ from django.db.utils import OperationalError
 from django.utils.timezone import get_default_timezone
 
 from syncapp.core.mapping import FieldType, Kind
+from syncapp.store import statements
 from syncapp.store.base import RowRefused
 from syncapp.store.sql.codecs import Codec, sqlite_codec
 
@@ -97,5 +98,4 @@ def _integer_key(text: str) -> Any:
 
 
 def _run(connection: BaseDatabaseWrapper, sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
+    statements.run(connection, sql)

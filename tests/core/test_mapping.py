@@ -1,0 +1,216 @@
+"""Types that fit, and what two programs agree on."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncapp.core.mapping import (
+    Catalogue,
+    Direction,
+    FieldOffer,
+    FieldType,
+    Fit,
+    Kind,
+    TableOffer,
+    agree,
+    fit,
+)
+
+WIDER = {
+    (Kind.BOOLEAN, Kind.INTEGER),
+    (Kind.INTEGER, Kind.DECIMAL),
+    (Kind.UUID, Kind.TEXT),
+    (Kind.DATE, Kind.DATETIME),
+}
+LOSSY = {
+    (Kind.FLOAT, Kind.DECIMAL),
+    (Kind.FLOAT, Kind.INTEGER),
+    (Kind.DECIMAL, Kind.FLOAT),
+    (Kind.DECIMAL, Kind.INTEGER),
+    (Kind.INTEGER, Kind.FLOAT),
+    (Kind.DATETIME, Kind.DATE),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(Kind, Kind)))
+def test_fit_of_every_pair_of_kinds(source: Kind, target: Kind) -> None:
+    expected = Fit.IMPOSSIBLE
+    if source is target or (source, target) in WIDER:
+        expected = Fit.EXACT
+    elif (source, target) in LOSSY:
+        expected = Fit.LOSSY
+    assert fit(FieldType(source), FieldType(target)) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (FieldType(Kind.TEXT, length=100), FieldType(Kind.TEXT, length=200), Fit.EXACT),
+        (FieldType(Kind.TEXT, length=200), FieldType(Kind.TEXT, length=100), Fit.LOSSY),
+        (FieldType(Kind.TEXT), FieldType(Kind.TEXT, length=100), Fit.LOSSY),
+        (FieldType(Kind.TEXT, length=100), FieldType(Kind.TEXT), Fit.EXACT),
+        (FieldType(Kind.INTEGER, low=0, high=10), FieldType(Kind.INTEGER, low=-5, high=10), Fit.EXACT),
+        (FieldType(Kind.INTEGER, low=-6, high=10), FieldType(Kind.INTEGER, low=-5, high=10), Fit.LOSSY),
+        (FieldType(Kind.INTEGER, low=0, high=11), FieldType(Kind.INTEGER, low=0, high=10), Fit.LOSSY),
+        (FieldType(Kind.INTEGER), FieldType(Kind.INTEGER, low=0), Fit.LOSSY),
+        (
+            FieldType(Kind.DECIMAL, digits=12, places=2),
+            FieldType(Kind.DECIMAL, digits=14, places=4),
+            Fit.EXACT,
+        ),
+        (
+            FieldType(Kind.DECIMAL, digits=12, places=2),
+            FieldType(Kind.DECIMAL, digits=12, places=4),
+            Fit.LOSSY,
+        ),
+        (
+            FieldType(Kind.DECIMAL, digits=12, places=4),
+            FieldType(Kind.DECIMAL, digits=20, places=2),
+            Fit.LOSSY,
+        ),
+        (FieldType(Kind.TEXT, null=True), FieldType(Kind.TEXT), Fit.EXACT),
+    ],
+)
+def test_limits(source: FieldType, target: FieldType, expected: Fit) -> None:
+    assert fit(source, target) is expected
+
+
+def table(number: int, label: str, *fields: FieldOffer) -> TableOffer:
+    return TableOffer(number, label, label, fields)
+
+
+def field(
+    number: int,
+    name: str,
+    direction: Direction = Direction.BOTH,
+    peer: int | str | None = None,
+    kind: FieldType | None = None,
+    *,
+    lossy: bool = False,
+) -> FieldOffer:
+    kind = kind or FieldType(Kind.TEXT)
+    return FieldOffer(number, name, name, kind, direction.sends, direction.receives, peer, lossy)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), list(itertools.product(Direction, Direction)))
+def test_directions(ours: Direction, theirs: Direction) -> None:
+    here, there = (
+        (table(1, "crm.Client", field(11, "name", ours)),),
+        (table(5, "crm.Client", field(51, "name", theirs)),),
+    )
+    agreement = agree(here, there)
+    flow = agreement.tables.get(1)
+    assert (flow.out if flow else {}) == ({11: 51} if ours.sends and theirs.receives else {})
+    assert (flow.into if flow else {}) == ({51: 11} if ours.receives and theirs.sends else {})
+    codes = [suspended.code for suspended in agreement.suspended]
+    if ours is Direction.OFF or flow:
+        assert codes == []
+    else:
+        assert codes == ["peer_not_mapped" if theirs is Direction.OFF else "directions"]
+
+
+def test_names_pair_without_regard_to_the_table_labels_case() -> None:
+    agreement = agree(
+        (table(1, "CRM.client", field(11, "name")),), (table(2, "crm.Client", field(21, "name")),)
+    )
+    assert agreement.out_fields(1) == {11: 21}
+    assert agreement.by_peer[2].into == {21: 11}
+    assert agreement.out_fields(99) == {}
+
+
+@pytest.mark.parametrize("peer", [21, "crm.Customer.title"])
+def test_an_explicit_choice_of_either_side_pairs(peer: int | str) -> None:
+    here, there = (
+        (table(1, "crm.Client", field(11, "name", peer=peer)),),
+        (table(2, "crm.Customer", field(21, "title")),),
+    )
+    assert agree(here, there).out_fields(1) == {11: 21}
+    assert agree(there, here).out_fields(2) == {21: 11}
+
+
+def test_contradicting_choices_suspend_the_second() -> None:
+    here = (table(1, "a.A", field(11, "x", peer=21), field(12, "y", peer=21)),)
+    there = (table(2, "a.A", field(21, "x"), field(22, "y")),)
+    agreement = agree(here, there)
+    assert agreement.out_fields(1) == {11: 21}
+    assert [(s.field, s.code) for s in agreement.suspended] == [(12, "other_pair")]
+
+
+def test_a_field_that_the_peer_lacks_or_does_not_map() -> None:
+    here = (table(1, "a.A", field(11, "x"), field(12, "y"), field(13, "z")),)
+    there = (table(2, "a.A", field(21, "x"), field(22, "y", Direction.OFF)),)
+    agreement = agree(here, there)
+    assert agreement.out_fields(1) == {11: 21}
+    assert {s.field: s.code for s in agreement.suspended} == {12: "peer_not_mapped", 13: "peer_no_field"}
+
+
+def test_a_table_pairs_with_one_table_only() -> None:
+    here = (table(1, "a.A", field(11, "x"), field(12, "y", peer="a.B.y")),)
+    there = (table(2, "a.A", field(21, "x")), table(3, "a.B", field(31, "y")))
+    agreement = agree(here, there)
+    assert agreement.out_fields(1) == {12: 31}, "a choice goes before equal names"
+    assert [(s.field, s.code) for s in agreement.suspended] == [(11, "two_tables")]
+
+
+def test_types_that_do_not_fit() -> None:
+    number, text = FieldType(Kind.INTEGER), FieldType(Kind.TEXT)
+    agreement = agree(
+        (table(1, "a.A", field(11, "x", kind=number)),), (table(2, "a.A", field(21, "x", kind=text)),)
+    )
+    assert [s.code for s in agreement.suspended] == ["types_differ"]
+    assert agreement.suspended[0].params == {"field": "x", "here": "integer", "there": "text"}
+
+
+def test_lossy_types_need_consent_of_one_side() -> None:
+    long, short = FieldType(Kind.TEXT, length=200), FieldType(Kind.TEXT, length=100)
+    there = (table(2, "a.A", field(21, "x", kind=short)),)
+    refused = agree((table(1, "a.A", field(11, "x", kind=long)),), there)
+    assert [s.code for s in refused.suspended] == ["lossy"]
+    allowed = agree((table(1, "a.A", field(11, "x", kind=long, lossy=True)),), there)
+    assert allowed.out_fields(1) == {11: 21}
+    # Only what flows has to fit.
+    upward = agree((table(1, "a.A", field(11, "x", Direction.DOWNLOAD, kind=long)),), there)
+    assert upward.by_peer[2].into == {21: 11}
+
+
+names = st.sampled_from(["a", "b", "c"])
+
+
+@st.composite
+def catalogues(draw: st.DrawFn, base: int) -> Catalogue:
+    """Random catalogues with explicit choices, some of them nonsense."""
+    tables = []
+    other = 300 - base
+    for t, label in enumerate(
+        draw(st.lists(st.sampled_from(["x.T", "x.U", "x.V"]), unique=True, max_size=3))
+    ):
+        fields = []
+        for f, name in enumerate(draw(st.lists(names, unique=True, max_size=3))):
+            peer = draw(
+                st.one_of(
+                    st.none(), st.integers(other, other + 12), st.sampled_from(["x.T.a", "x.U.b", "odd"])
+                )
+            )
+            fields.append(field(base + 4 * t + f, name, draw(st.sampled_from(Direction)), peer))
+        tables.append(table(base + 50 + t, label, *fields))
+    return tuple(tables)
+
+
+@given(catalogues(100), catalogues(200))
+def test_both_sides_come_to_the_same_agreement(here: Catalogue, there: Catalogue) -> None:
+    ours, theirs = agree(here, there), agree(there, here)
+    assert {(a, b) for flow in ours.tables.values() for a, b in flow.out.items()} == {
+        (a, b) for flow in theirs.tables.values() for a, b in flow.into.items()
+    }
+    assert {(a, b) for flow in ours.tables.values() for a, b in flow.into.items()} == {
+        (a, b) for flow in theirs.tables.values() for a, b in flow.out.items()
+    }
+
+
+def test_short_forms_of_types() -> None:
+    assert FieldType(Kind.TEXT, length=20).text() == "text(20)"
+    assert FieldType(Kind.DECIMAL, digits=12, places=2).text() == "decimal(12,2)"
+    assert FieldType(Kind.RELATION, target="crm.Client").text() == "relation crm.Client"
+    assert FieldType(Kind.DATE).text() == "date"
