@@ -80,6 +80,12 @@ _PROTOCOL = (
     N_("a part without a head"),
     N_("compressed, but compression was not agreed"),
 )
+#: Of `store`: why a value is refused.
+_VALUE = (
+    N_("the text contains a NUL character"),
+    N_("the text contains a lone surrogate"),
+    N_("the stored text is not UTF-8"),
+)
 
 KNOWN: frozenset[str] = frozenset(
     {
@@ -89,5 +95,6 @@ KNOWN: frozenset[str] = frozenset(
         *_ENDED,
         *_ADDRESS,
         *_PROTOCOL,
+        *_VALUE,
     }
 )

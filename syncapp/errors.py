@@ -530,6 +530,14 @@ class MissingTarget(ChangeError):
     )
 
 
+class UnknownRecord(ChangeError):
+    code = "unknown_record"
+    template = N_(
+        'Table "{table}": some fields of a record came that is not known here. The other program is asked to send it '
+        "whole."
+    )
+
+
 class NotUnique(ChangeError):
     code = "not_unique"
     template = N_(

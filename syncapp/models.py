@@ -159,8 +159,8 @@ class LinkState(models.Model):
     clock_offset = models.BigIntegerField(default=0)
     last_exchange = models.BigIntegerField(default=0)
     lag = models.BigIntegerField(default=0)
-    # cursors: acked = the peer confirmed our feed so far; scanned = we looked so far and what was found is acked or in
-    # flight; applied = we applied the peer's feed so far
+    # cursors: acked = the peer confirmed our feed so far; scanned = up to here no change of ours was left out of what
+    # it confirmed; applied = we applied the peer's feed so far
     acked_seq = models.BigIntegerField(default=0)
     acked_tag = models.BinaryField(max_length=8, default=b"")
     scanned_seq = models.BigIntegerField(default=0)

@@ -184,6 +184,8 @@ class Flow(msgspec.Struct):
     peer_table: int
     out: dict[int, int] = {}
     into: dict[int, int] = {}
+    #: Local fields that we receive and whose type is another at the peer: its kind. Their values are adapted on arrival.
+    adapt: dict[int, Kind] = {}
 
 
 class Suspended(msgspec.Struct, frozen=True):
@@ -348,6 +350,8 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
         flow.out[number] = other.offer.number
     if receives:
         flow.into[other.offer.number] = number
+        if msgspec.structs.replace(other.offer.type, null=mine.offer.type.null) != mine.offer.type:
+            flow.adapt[number] = other.offer.type.kind
     return None
 
 

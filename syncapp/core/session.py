@@ -240,7 +240,7 @@ class Session:
     def _pump(self, now: Now) -> None:
         if self.state is not State.LIVE:
             return
-        ack = self._sender.take_ack()
+        ack = self._sender.take_ack(now.mono)
         if ack is not None:
             self.effects.append(ack)
         advance = self._sender.advance(now.mono, self.timing.advance)
@@ -274,9 +274,19 @@ class Session:
             self.effects.append(fx.Apply(batch))
 
     def applied(
-        self, have: Cursor, totals: Totals, fates: list[Fate], want: list[bytes], gap: bool, now: Now
+        self,
+        have: Cursor,
+        totals: Totals,
+        fates: list[Fate],
+        want: list[bytes],
+        gap: bool,
+        now: Now,
+        passed: tuple[Cursor, Cursor] | None = None,
     ) -> None:
-        """The answer to `effects.Apply`: it is durable."""
+        """The answer to `effects.Apply`: it is durable.
+
+        ``passed``: from where to where our feed grew by nothing but this batch, if that can be said.
+        """
         self._applying = False
         if self.state is not State.LIVE:
             return
@@ -285,6 +295,8 @@ class Session:
             self._received = have
             self._queue.clear()
             self._waiting = 0
+        if passed is not None:
+            self._sender.pass_over(*passed)
         self._send(Ack(have, totals, fates, want, gap), now)
         self._next_apply()
         self._pump(now)

@@ -17,6 +17,8 @@ from syncapp.core.effects import Acked, Read
 from syncapp.core.policy import ReadSize
 
 MAX_IN_FLIGHT = 4
+#: Acknowledgements are stored at most this often, µs.
+STORE_EVERY = 150_000
 #: A skipped stretch this long is told to the peer at once, so that a reconnect need not look through it again.
 ADVANCE_AFTER = 20_000
 
@@ -42,6 +44,7 @@ class Sender:
         self._flights: deque[_Flight] = deque()
         self._skipped_at = 0
         self._pending: Acked | None = None
+        self._last_stored = -(10**18)
         self.dirty = True
         self.storing = False
         self.sent = self.position = self.confirmed = START
@@ -95,6 +98,12 @@ class Sender:
         elif end.seq >= self.position.seq:
             self._ends.append(end.seq)
         return end.seq > self.position.seq
+
+    def pass_over(self, before: Cursor, after: Cursor) -> None:
+        """The feed grew from ``before`` to ``after`` by what this peer sent: if all before was read, so is that."""
+        if not self._reading and after.seq > before.seq == self.position.seq:
+            self.position = after
+            self._ends.append(after.seq)
 
     def skip(self, position: Cursor) -> None:
         """Nothing for the peer up to ``position``."""
@@ -188,16 +197,24 @@ class Sender:
         fates, want, confirmed = p.fates + fates, p.want + want, p.confirmed + confirmed
         self._pending = Acked(p.start, end, newest, fates, want, confirmed, self._clear)
 
-    def take_ack(self) -> Acked | None:
-        """The acknowledgement to store now, if none is being stored."""
-        if self.storing or self._pending is None:
+    def take_ack(self, now: int) -> Acked | None:
+        """The acknowledgement to store now, if one is due and none is being stored."""
+        if self.storing or self._pending is None or now < self._store_at():
             return None
         ack, self._pending = self._pending, None
         self.storing = True
+        self._last_stored = now
         self._wanted = bool(ack.want)
         if ack.have.seq > self._stored.seq:
             self._stored = ack.have
         return ack
+
+    def _store_at(self) -> int:
+        # Storing costs a commit. The peer's own cursor is what counts after a cut, so that a stream of
+        # acknowledgements may share one; whole records are remembered at once, or they would go whole again.
+        p = self._pending
+        urgent = p is not None and (p.confirmed or p.want)
+        return 0 if urgent else self._last_stored + STORE_EVERY
 
     def stored(self) -> None:
         """The acknowledgement taken last is stored; what it wanted stands in the feed anew."""
@@ -222,4 +239,6 @@ class Sender:
             found.append(self._read_at())
         if self._skipped_at:
             found.append(self._skipped_at + advance)
+        if self._pending is not None and not self.storing:
+            found.append(self._store_at())
         return found

@@ -345,7 +345,7 @@ class LinkDriver:
     async def _apply(self, effect: fx.Apply) -> None:
         link, agreement, token = self._link(), self._agreement, self._token
         done: Applied = await self._pool.run(lambda store: store.apply(link, effect.batch, agreement, token))
-        self.session.applied(done.have, done.totals, done.fates, done.want, done.gap, now())
+        self.session.applied(done.have, done.totals, done.fates, done.want, done.gap, now(), done.passed)
         self._on_change(self)
 
     def _peer_instance(self) -> bytes:

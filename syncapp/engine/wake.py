@@ -32,6 +32,10 @@ EAGER = 0.0005
 EAGER_REST = 0.01
 #: After these pauses, in seconds, the data version is looked at when a file event led to nothing so far.
 PAUSES = (0.001, 0.001, 0.002, 0.004, 0.012, 0.025)
+#: The same once a commit was found: what it was not announced by belongs to another one, still to be seen.
+PAUSES_AFTER = (0.003, 0.03)
+#: While this process works on the database itself, looking more often would only find its own commits.
+PAUSE_BUSY = 0.003
 #: A transaction is committed this long after its last event, or the floor finds it.
 SETTLE = 0.05
 #: A database file that was replaced is noticed within this many seconds.
@@ -166,6 +170,7 @@ class CommitWatch:
         self._eager_until = 0.0
         self._eager_from = 0.0
         self._step = 0
+        self._pauses: tuple[float, ...] = PAUSES
 
     @property
     def watching(self) -> bool:
@@ -192,6 +197,7 @@ class CommitWatch:
                 self._on_event(now)
             if self._signal.take() or self._version.moved(now):
                 self._eager_until = self._eager_from = 0.0
+                self._step, self._pauses = 0, PAUSES_AFTER
                 return True
             if now >= deadline:
                 return False
@@ -199,7 +205,7 @@ class CommitWatch:
 
     def _on_event(self, now: float) -> None:
         self._last_event = now
-        self._step = 0
+        self._step, self._pauses = 0, PAUSES
         # While this process itself works on the database the event is most likely its own, and spinning would only
         # take the interpreter away from that work.
         if now >= self._eager_from and not self._busy():
@@ -218,7 +224,9 @@ class CommitWatch:
         # The first pause after an event looks at no further ones: a writer that never stops must not keep us
         # busy.
         deaf = settling and self._step == 0
-        seconds = PAUSES[min(self._step, len(PAUSES) - 1)] if settling else FLOOR
+        seconds = self._pauses[min(self._step, len(self._pauses) - 1)] if settling else FLOOR
+        if settling and self._busy():
+            seconds = max(seconds, PAUSE_BUSY)
         self._step += 1
         await self._signal.pause(min(seconds, remaining), -1 if deaf else self._files.fd)
 

@@ -274,7 +274,7 @@ class Applier:
             result = write.result(field)
             version, known = verdict.merged.version, record.entries.get(field)
             if result == "applied" and version is not None:
-                number = number or self._numbering.next()
+                number = number or self._numbering.next(incoming=True)
                 record.entries[field] = Entry(version, number, self._link.id)
                 dirty = True
             elif known is not None and version is not None and known.version != version:

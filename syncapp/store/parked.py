@@ -12,6 +12,7 @@ from syncapp.core.changes import Batch, Row, RowKind, WireVersion
 from syncapp.core.clock import Version
 from syncapp.core.mapping import Flow, Kind
 from syncapp.store.base import TableInfo
+from syncapp.store.values import adapt
 
 UID_BYTES = 16
 _BINARY = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.BINARY})
@@ -70,10 +71,14 @@ def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, Table
         shut = [column for column in section.columns if column not in into]
         fields = tables[flow.table].fields if flow is not None else {}
         binary = [i for i, local, _ in places if fields[local].type.kind in _BINARY]
+        other = flow.adapt if flow is not None else {}
+        foreign = [(i, other[local], fields[local].type) for i, local, _ in places if local in other]
         for row in section.rows:
             _check_row(row, len(section.columns))
             for i in binary:
                 row.values[i] = _as_bytes(row.values[i])
+            for i, kind, type in foreign:
+                row.values[i] = adapt(row.values[i], kind, type)
             refused.extend((row.uid, column) for column in shut)
             if flow is not None and places:
                 cells = _cells(row, places, batch.origins)

@@ -25,14 +25,18 @@ class Numbering:
         self.random = random_bytes
         self._state = backend.instance()
         self._next = self._state.head.seq
+        #: Whether a number was given to anything else than what is being applied.
+        self.local = False
         self.origin = self._state.origin
 
     @property
     def head(self) -> Cursor:
         return self._state.head
 
-    def next(self) -> int:
+    def next(self, *, incoming: bool = False) -> int:
+        """The next number; ``incoming``: for a change of the peer that is being applied."""
         self._next += 1
+        self.local = self.local or not incoming
         return self._next
 
     def close(self) -> Cursor:

@@ -33,6 +33,8 @@ class Applied(NamedTuple):
     fates: list[Fate]
     want: list[bytes]
     gap: bool
+    #: From where to where our feed grew by nothing but this batch: the peer that it came from need not be read to.
+    passed: tuple[Cursor, Cursor] | None = None
 
 
 class Agreed(NamedTuple):
@@ -176,8 +178,10 @@ class Store:
             except (ValueError, IndexError, TypeError) as error:
                 raise errors.Malformed(detail=str(error)) from error
             numbering = self._numbering()
+            before = numbering.head
             result = Applier(self.backend, setup, Source(link, agreement), numbering).run(changes)
-            numbering.close()
+            after = numbering.close()
+            passed = None if numbering.local else (before, after)
             fates = result.fates + [Fate(uid, field, "refused", "not_shared") for uid, field in refused]
             result.totals.received += len(refused)
             result.totals.superseded += len(refused)
@@ -189,7 +193,7 @@ class Store:
             if result.lag:
                 cursors.lag = result.lag
             self._check_lease(link, self.backend.save_cursors(cursors), True)
-            return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False)
+            return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False, passed=passed)
 
     def _check_lease(self, link: int, saved: bool, ours: bool) -> None:
         if not (saved and ours):
@@ -253,6 +257,7 @@ class Store:
             )
             # A new link begins at the head of that moment (older rows are initial sync's), which the peer cannot know.
             position = hello.have if hello.have.seq else cursors.acked
+            cursors.last_exchange = self.backend.now()
             self._believe(cursors, position)
             self.backend.save_peer(link, peer)
             self._resume(link, agreement, cursors.scanned)

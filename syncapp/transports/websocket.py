@@ -132,7 +132,9 @@ async def connect(
         async with asyncio.timeout(open_timeout):
             connection = await _open(address, proxy, plain_text_ok, tls)
     except TimeoutError:
-        raise Unreachable(address=address.site, detail=details.NO_ANSWER, seconds=f"{open_timeout:g}") from None
+        raise Unreachable(
+            address=address.site, detail=details.NO_ANSWER, seconds=f"{open_timeout:g}"
+        ) from None
     if connection.subprotocol != SUBPROTOCOL:
         await connection.close()
         raise NotSyncapp(address=address.site, detail=details.OTHER_WEBSOCKET)

@@ -563,5 +563,37 @@ def test_acknowledgements_that_come_together_are_stored_together() -> None:
         active.receive(frame(m.Ack(cursor(n), Totals(n, n))), at(5))
     assert take(active, fx.Acked).have == cursor(1)
     active.acked_done(at(5))
+    assert not [effect for effect in active.effects if isinstance(effect, fx.Acked)]  # each one costs a commit
+    due = active.next_timer()
+    assert due is not None
+    assert at(5).mono < due <= at(5.2).mono
+    active.on_timer(at(5.2))
     second = take(active, fx.Acked)
     assert (second.start, second.have, second.totals) == (cursor(1), cursor(3), Totals(3, 3))
+
+
+def test_a_record_that_went_whole_is_remembered_at_once() -> None:
+    active, _ = live()
+    for n in range(2):
+        active.wake(at(n + 1))
+        take(active, fx.Read)
+        active.read_done(batch(n, n + 1, whole=b"r" * 16), cursor(n + 1), False, at(n + 1))
+    for n in range(1, 3):
+        active.receive(frame(m.Ack(cursor(n), Totals(n, n))), at(5))
+    assert take(active, fx.Acked).confirmed
+    active.acked_done(at(5))
+    assert take(active, fx.Acked).confirmed
+
+
+def test_what_the_peer_itself_made_the_feed_grow_by_is_not_read_to_it() -> None:
+    passive = live()[1]
+    before = passive.position
+    passive.receive(frame(m.Changes(batch(0, 1))), at(1))
+    take(passive, fx.Apply)
+    passive.applied(cursor(1), Totals(1, 1), [], [], False, at(1), (before, Cursor(before.seq + 1, b"t" * 8)))
+    assert passive.position == Cursor(before.seq + 1, b"t" * 8)
+    passive.receive(frame(m.Changes(batch(1, 2))), at(2))
+    take(passive, fx.Apply)
+    unread = Cursor(before.seq + 2, b"u" * 8)
+    passive.applied(cursor(2), Totals(2, 2), [], [], False, at(2), (unread, Cursor(before.seq + 3, b"v" * 8)))
+    assert passive.position.seq == before.seq + 1  # something of ours came in between: it has to be read

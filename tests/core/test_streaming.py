@@ -78,14 +78,14 @@ def test_clear_moves_only_with_reads_that_reached_the_end() -> None:
     read_and_send(made, 5, 0, more=True)
     made.acked(cursor(5), set())
     made.note(cursor(5), Totals(1), [], [], [])
-    first = made.take_ack()
+    first = made.take_ack(10**9)
     assert first is not None
     assert first.clear == 0
     made.stored()
     read_and_send(made, 9, 10 * MS)
     made.acked(cursor(9), set())
     made.note(cursor(9), Totals(2), [], [], [])
-    second = made.take_ack()
+    second = made.take_ack(2 * 10**9)
     assert second is not None
     assert (second.start, second.have, second.clear) == (cursor(5), cursor(9), 9)
 
@@ -97,7 +97,7 @@ def test_a_rewind_forgets_ends_that_were_not_reached() -> None:
     read_and_send(made, 7, 10 * MS, more=True)
     made.acked(cursor(7), set())
     made.note(cursor(7), None, [], [], [])
-    ack = made.take_ack()
+    ack = made.take_ack(10**9)
     assert ack is not None
     assert ack.clear == 0
 
@@ -107,10 +107,10 @@ def test_the_greatest_totals_win_whatever_the_order() -> None:
     read_and_send(made, 5, 0)
     for totals in (Totals(5, 5), Totals(3, 3), None, Totals()):
         made.note(cursor(5), totals, [], [], [])
-    ack = made.take_ack()
+    ack = made.take_ack(10**9)
     assert ack is not None
     assert ack.totals == Totals(5, 5)
-    assert made.take_ack() is None
+    assert made.take_ack(10**9) is None
 
 
 def test_a_long_skipped_stretch_is_told_at_once() -> None:

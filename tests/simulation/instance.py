@@ -308,7 +308,7 @@ class Conversation:
                 if not a.gap:
                     self.world.applied(self, effect.batch)
                 self.instance.changed()
-                return lambda now: session.applied(a.have, a.totals, a.fates, a.want, a.gap, now)
+                return lambda now: session.applied(a.have, a.totals, a.fates, a.want, a.gap, now, a.passed)
             case fx.Acked():
                 self.store.acked(self.link, effect, self.token)
                 return session.acked_done

@@ -27,6 +27,16 @@ def test_translate_takes_what_is_let_in_and_names_the_rest() -> None:
     assert (second.kind, second.cells[11].version) == (RowKind.WHOLE, None)
 
 
+def test_translate_turns_values_of_another_type_into_ours() -> None:
+    ours = FieldType(Kind.DECIMAL, digits=12, places=2)
+    tables = {1: TableInfo(1, "a.A", "a", {11: FieldInfo(11, "x", ours), 12: FieldInfo(12, "y", ours)})}
+    row = Row(UID, int(RowKind.FIELDS), [WireVersion(5, 0)], [7, "1.5"])
+    batch = Batch(Cursor(), Cursor(1, b"t"), [A], [Section(7, [71, 72], [row])])
+    flow = Flow(1, 7, {}, {71: 11, 72: 12}, {11: Kind.INTEGER, 12: Kind.DECIMAL})
+    (change,) = parked.translate(batch, {7: flow}, tables).changes
+    assert [cell.value for cell in change.cells.values()] == ["7.00", "1.50"]
+
+
 def test_pack_round_trip() -> None:
     cells = {1: Cell(Version(5, A, ((B, 3),)), ["deep", {"a": [b"x", None]}], 11), 2: Cell(None, 1.5, 12)}
     change = Incoming(UID, 3, int(RowKind.WHOLE), cells, aliases=(b"v" * 16,))

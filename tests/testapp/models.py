@@ -1,7 +1,5 @@
 """One model for each thing that introspection has to tell apart."""
 
-
-
 import uuid
 from decimal import Decimal
 
