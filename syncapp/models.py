@@ -305,4 +305,7 @@ class LogEntry(models.Model):
     seq = models.BigIntegerField(default=0)
 
     class Meta:
-        indexes = (models.Index(fields=("link", "way", "result", "seq"), name="syncapp_log_queue"),)
+        indexes = (
+            models.Index(fields=("link", "way", "result", "seq"), name="syncapp_log_queue"),
+            models.Index(fields=("uid",), condition=models.Q(result="queued"), name="syncapp_log_queued"),
+        )

@@ -184,7 +184,7 @@ class Flow(msgspec.Struct):
     peer_table: int
     out: dict[int, int] = {}
     into: dict[int, int] = {}
-    #: Local fields that we receive and whose type is another at the peer: its kind. Their values are adapted on arrival.
+    #: Local fields that we receive and whose type is another at the peer: its kind, to adapt values from.
     adapt: dict[int, Kind] = {}
 
 

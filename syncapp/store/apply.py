@@ -194,6 +194,7 @@ class Applier:
         record = self._backend.records_by_pk(table, [pk]).get(pk)
         self._arrived.update(change.names)
         if record is None:
+            self._resolvable(change, pk)
             return Record(0, table, pk, change.uid, entries={})
         if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
@@ -204,7 +205,13 @@ class Applier:
         feed_again(record, self._numbering)
         self._backend.save_records([record])
         self._recognised.add(record.id)
+        self._resolvable(change, pk)
         return record
+
+    def _resolvable(self, change: Incoming, pk: str) -> None:
+        """Relations to a record that was just recognised lead to its row from now on."""
+        for name in change.names:
+            self._resolver.created(name, pk)
 
     def _want(self, change: Incoming) -> None:
         """Some fields of a record that we do not know: keep them, ask for the whole record."""

@@ -191,6 +191,9 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 
+#: Longer texts are kept cut to this many characters in the log.
+LOGGED_TEXT = 1000
+
 Key = tuple[Any, ...]
 Values = dict[int, Any]
 

@@ -101,9 +101,7 @@ class FeedReader:
             found = self._backend.records_after(after.seq, records)
         full = len(found) == records
         head = self._numbering.close()
-        picked = self._pick(found)
-        self._load(picked)
-        picked, cut = _cut(picked, self._values, size)
+        picked, cut = self._load_some(self._pick(found), size)
         last = picked[-1].record.seq if cut else (found[-1].seq if full else head.seq)
         position = self._cursor(last, head)
         more = cut or full
@@ -134,6 +132,18 @@ class FeedReader:
         paired = self._backend.paired(self._peer.link, [r.id for r in wanted]) if wanted else set()
         found = [pick(r, self._peer, clear, paired=r.id in paired) for r in wanted]
         return [p for p in found if p is not None]
+
+    def _load_some(self, picked: list[Picked], size: int) -> tuple[list[Picked], bool]:
+        """`_cut`, loading in growing steps: large values beyond ``size`` are not even fetched."""
+        end, step = 0, FIRST_STEP
+        while end < len(picked):
+            self._load(picked[end : end + step])
+            end += step
+            step *= 2
+            taken, cut = _cut(picked[:end], self._values, size)
+            if cut:
+                return taken, True
+        return picked, False
 
     def _load(self, picked: Iterable[Picked]) -> None:
         """Fetch the values of the picked records, and the uids of what they refer to."""
@@ -281,6 +291,10 @@ def wire_version(version: Version, origins: dict[bytes, int]) -> WireVersion:
         return WireVersion(version.time, index)
     seen = tuple((origins.setdefault(origin, len(origins)), time) for origin, time in version.seen)
     return WireVersion(version.time, index, seen)
+
+
+#: Records whose values are fetched at once to begin with; each further step takes twice as many.
+FIRST_STEP = 16
 
 
 def _cut(

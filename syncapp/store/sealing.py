@@ -15,6 +15,8 @@ from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, LogRow, Setup
 
 TAG_BYTES = 8
+#: Records whose values are fetched for the log at once.
+LOG_SLICE = 50
 
 
 class Numbering:
@@ -132,37 +134,39 @@ def _log(
     for link, sent in setup.logged.items():
         todo = [(record, [f for f in fields if f in sent], rows) for record, fields, rows in changed]
         todo = [item for item in todo if item[1]]
-        if not todo:
-            continue
-        columns = sorted({field for _, fields, _ in todo for field in fields})
-        values = backend.rows(table, [record.pk for record, _, _ in todo], columns)
-        place = {field: i for i, field in enumerate(columns)}
-        log: list[LogRow] = []
-        for record, fields, rows in todo:
-            row = values.get(record.pk)
-            before = _before(rows)
-            for field in fields:
-                after = row[place[field]] if row is not None else UNKNOWN
-                at = record.entries[field].version.time
-                old = before.get(field, UNKNOWN)
-                log.append(
-                    LogRow(
-                        link,
-                        at,
-                        "out",
-                        table,
-                        record.pk,
-                        record.uid,
-                        field,
-                        old,
-                        after,
-                        "queued",
-                        "",
-                        record.seq,
-                    )
-                )
-        backend.log_replaced(link, [(row.uid, row.field) for row in log])
-        backend.add_log(log)
+        for start in range(0, len(todo), LOG_SLICE):
+            _queue_log(backend, link, table, todo[start : start + LOG_SLICE])
+
+
+def _queue_log(
+    backend: Backend, link: int, table: int, todo: list[tuple[Record, list[int], list[JournalRow]]]
+) -> None:
+    """Queue log rows of one link; called with a few records, since their values may be large."""
+    columns = sorted({field for _, fields, _ in todo for field in fields})
+    values = backend.rows(table, [record.pk for record, _, _ in todo], columns)
+    place = {field: i for i, field in enumerate(columns)}
+    log: list[LogRow] = []
+    for record, fields, rows in todo:
+        row = values.get(record.pk)
+        before = _before(rows)
+        log.extend(
+            LogRow(
+                link=link,
+                at=record.entries[field].version.time,
+                way="out",
+                table=table,
+                pk=record.pk,
+                uid=record.uid,
+                field=field,
+                before=before.get(field, UNKNOWN),
+                after=row[place[field]] if row is not None else UNKNOWN,
+                result="queued",
+                seq=record.seq,
+            )
+            for field in fields
+        )
+    backend.log_replaced(link, [(row.uid, row.field) for row in log])
+    backend.add_log(log)
 
 
 def _before(rows: list[JournalRow]) -> dict[int, object]:

@@ -563,7 +563,9 @@ def test_acknowledgements_that_come_together_are_stored_together() -> None:
         active.receive(frame(m.Ack(cursor(n), Totals(n, n))), at(5))
     assert take(active, fx.Acked).have == cursor(1)
     active.acked_done(at(5))
-    assert not [effect for effect in active.effects if isinstance(effect, fx.Acked)]  # each one costs a commit
+    assert not [
+        effect for effect in active.effects if isinstance(effect, fx.Acked)
+    ]  # each one costs a commit
     due = active.next_timer()
     assert due is not None
     assert at(5).mono < due <= at(5.2).mono

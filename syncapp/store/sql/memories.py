@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from syncapp.store.base import UNKNOWN, BadValue, ConflictRow, LogRow, ProblemRow
+from syncapp.store.base import LOGGED_TEXT, UNKNOWN, BadValue, ConflictRow, LogRow, ProblemRow
 from syncapp.store.sql.database import Database, Row
 
 _PROBLEM = (
@@ -60,6 +60,7 @@ _QUEUE = (
     'SELECT "id", "uid", "field_no" FROM "syncapp_logentry" '
     'WHERE "link_id" = %s AND "way" = \'out\' AND "result" = \'queued\''
 )
+_QUEUE_OF = f'{_QUEUE} AND "uid" IN {{}}'
 _SENT = f'{_QUEUE} AND "seq" > %s AND "seq" <= %s'
 _REPLACED = 'UPDATE "syncapp_logentry" SET "result" = \'replaced\' WHERE "id" IN {}'
 _RESULT = 'UPDATE "syncapp_logentry" SET "result" = %s, "at" = %s WHERE "id" IN {}'
@@ -147,7 +148,7 @@ class Memories:
 
     def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
         wanted = set(keys)
-        queued = self._database.query(_QUEUE, [link]) if wanted else []
+        queued = self._database.query_in(_QUEUE_OF, {uid for uid, _ in wanted}, [link])
         self._database.run_in(_REPLACED, [id for id, uid, field in queued if (bytes(uid), field) in wanted])
 
     def log_sent(
@@ -164,4 +165,6 @@ def _shown(value: Any) -> str | None:
     """A value as the log keeps it: JSON; None where it is not known."""
     if value is UNKNOWN or isinstance(value, BadValue):
         return None
+    if isinstance(value, str) and len(value) > LOGGED_TEXT:
+        value = value[:LOGGED_TEXT] + "…"  # the log is for people; the value itself is in the record
     return msgspec.json.encode(value).decode()
