@@ -5,6 +5,7 @@ changed.
 """
 
 import argparse
+from io import StringIO
 from pathlib import Path
 
 import django
@@ -27,7 +28,10 @@ def apply_link(link: Path, applied: Path) -> None:
     text = link.read_text()
     if applied.exists() and applied.read_text() == text:
         return
-    call_command("syncconfig", "apply", str(link))
+    said = StringIO()
+    call_command("syncconfig", "apply", str(link), stdout=said)
+    first, *rest = said.getvalue().splitlines() or [""]
+    print(f"{first} {len(rest)} tables and fields mapped.")
     applied.write_text(text)
 
 

@@ -9,21 +9,19 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from syncapp import __version__, conf, errors
 from syncapp.core import effects as fx
-from syncapp.core.codec import Decoder, Encoder, Frame
+from syncapp.core.codec import Frame
 from syncapp.core.mapping import Agreement
 from syncapp.core.messages import CAPABILITIES, Hello, Limits
 from syncapp.core.session import Now, Role, Session, State, Timing
-from syncapp.engine.compression import compress, decompress
+from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
@@ -69,32 +67,6 @@ class Identity(Protocol):
     title: str
     url: str
     boot: bytes
-
-
-class Codec:
-    """A conversation's encoder and decoder. Compression is for authenticated peers only, and not on one machine."""
-
-    def __init__(self) -> None:
-        self.encoder = Encoder()
-        self.decoder = Decoder(conf.current().max_message)
-
-    def understand(self) -> None:
-        """We are about to say that we can unpack: do."""
-        self.decoder.decompress = decompress
-
-    def agree(self, hello: Hello, remote: str) -> None:
-        """Compress from now on if the peer can unpack and the way is worth it."""
-        if "zstd" in hello.capabilities and not is_loopback(remote):
-            self.encoder.compress = compress
-
-
-def is_loopback(remote: str) -> bool:
-    """Whether ``remote`` (an address, or a site's address) is this machine."""
-    host = urlsplit(remote).hostname if "://" in remote else remote
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class LinkDriver:

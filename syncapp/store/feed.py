@@ -6,7 +6,7 @@ The journal is sealed first, in the same transaction, so that a value never trav
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -76,8 +76,20 @@ def _from_peer(entry: Entry, peer: Peer) -> bool:
     return entry.via == peer.link or (entry.via != 0 and instance_of(entry.version.origin) == peer.instance)
 
 
+class Gathered(NamedTuple):
+    """What a read found, with everything that is needed to build the batch of it: no database any more."""
+
+    items: list[Picked]
+    aliases: Mapping[int, list[bytes]]
+    position: Cursor
+    more: bool
+
+
 class FeedReader:
-    """One read of the feed for one peer."""
+    """One read of the feed for one peer: `gather` within the transaction, `build` after it.
+
+    Building takes as long as gathering; whoever writes to the database need not wait for it.
+    """
 
     def __init__(self, backend: Backend, setup: Setup, peer: Peer, numbering: Numbering) -> None:
         self._backend = backend
@@ -90,13 +102,16 @@ class FeedReader:
         self._bad: list[ProblemRow] = []
         self._link = setup.links[peer.link]
 
-    def read(self, after: Cursor, records: int, size: int, *, leftover: bool) -> ReadResult:
+    def gather(
+        self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None
+    ) -> Gathered:
         """Read on after ``after``: at most ``records`` records and about ``size`` bytes.
 
         ``leftover``: the journal was not drained whole, so rows of the records that are read are sealed first.
+        ``sealed``: all records above ``after``, in order, where the caller has just sealed them.
         """
         self._leftover = leftover
-        found = self._backend.records_after(after.seq, records)
+        found = self._backend.records_after(after.seq, records) if sealed is None else sealed[:records]
         while leftover and self._seal_rows_of(found):
             found = self._backend.records_after(after.seq, records)
         full = len(found) == records
@@ -108,10 +123,28 @@ class FeedReader:
         front = self._front(picked)
         self._numbering.close()
         self._park_bad()
-        if not picked:
-            return ReadResult(None, position, more)
-        batch = self._build(after, position, front + picked)
-        return ReadResult(batch, position, more)
+        items = front + picked
+        aliases = self._backend.aliases([item.record.id for item in items]) if items else {}
+        if items:
+            self._backend.clear_unsendable(self._peer.link, self._good(items))
+        return Gathered(items, aliases, position, more)
+
+    def build(self, after: Cursor, gathered: Gathered) -> ReadResult:
+        """The batch of what was gathered; needs no database."""
+        if not gathered.items:
+            return ReadResult(None, gathered.position, gathered.more)
+        batch = self._build(after, gathered.position, gathered.items, gathered.aliases)
+        return ReadResult(batch, gathered.position, gathered.more)
+
+    def _good(self, items: list[Picked]) -> list[tuple[bytes, int]]:
+        """The (uid, field) whose values can be sent."""
+        return [
+            (item.record.uid, field)
+            for item in items
+            if (values := self._values.get((item.record.table, item.record.pk))) is not None
+            for field in item.fields
+            if not isinstance(values[field], BadValue)
+        ]
 
     def _cursor(self, seq: int, head: Cursor) -> Cursor:
         if seq == head.seq:
@@ -204,16 +237,16 @@ class FeedReader:
                     found |= split_uids([self._uids.translate(target, values[field])])
         return found
 
-    def _build(self, start: Cursor, end: Cursor, items: list[Picked]) -> Batch:
+    def _build(
+        self, start: Cursor, end: Cursor, items: list[Picked], aliases: Mapping[int, list[bytes]]
+    ) -> Batch:
         origins: dict[bytes, int] = {}
-        aliases = self._backend.aliases([item.record.id for item in items])
         sections: dict[tuple[int, tuple[int, ...]], Section] = {}
-        good: list[tuple[bytes, int]] = []
         for item in items:
             values = self._values.get((item.record.table, item.record.pk))
             if values is None:
                 continue  # deleted meanwhile: the journal knows
-            fields = self._sendable(item, values, good)
+            fields = _sendable(item, values)
             if not fields:
                 continue
             row = self._row(item, fields, values, origins)
@@ -223,15 +256,7 @@ class FeedReader:
             if section is None:
                 section = sections[key] = Section(item.record.table, list(fields), [])
             section.rows.append(row)
-        self._backend.clear_unsendable(self._peer.link, good)
         return Batch(start, end, list(origins), list(sections.values()))
-
-    def _sendable(
-        self, item: Picked, values: dict[int, Any], good: list[tuple[bytes, int]]
-    ) -> tuple[int, ...]:
-        bad = [field for field in item.fields if isinstance(values[field], BadValue)]
-        good.extend((item.record.uid, field) for field in item.fields if field not in bad)
-        return item.fields if not bad else tuple(f for f in item.fields if f not in bad)
 
     def _row(
         self, item: Picked, fields: tuple[int, ...], values: dict[int, Any], origins: dict[bytes, int]
@@ -278,6 +303,12 @@ class FeedReader:
             b"",
             now,
         )
+
+
+def _sendable(item: Picked, values: dict[int, Any]) -> tuple[int, ...]:
+    if not any(isinstance(values[field], BadValue) for field in item.fields):
+        return item.fields
+    return tuple(field for field in item.fields if not isinstance(values[field], BadValue))
 
 
 def _wire(entry: Entry | None, origins: dict[bytes, int]) -> WireVersion | None:

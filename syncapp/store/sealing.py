@@ -49,19 +49,21 @@ class Numbering:
         return self._state.head
 
 
-def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: Numbering) -> None:
-    """Stamp and number what ``rows`` point at."""
+def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: Numbering) -> list[Record]:
+    """Stamp and number what ``rows`` point at; the records that this numbered, in the order of their numbers."""
+    sealed: list[Record] = []
     by_table: dict[int, dict[str, list[JournalRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_table[row.table][row.pk].append(row)
     for table, by_pk in by_table.items():
         if table in setup.tables:
-            _seal_table(backend, setup, table, by_pk, numbering)
+            sealed += _seal_table(backend, setup, table, by_pk, numbering)
+    return sealed
 
 
 def _seal_table(
     backend: Backend, setup: Setup, table: int, by_pk: dict[str, list[JournalRow]], numbering: Numbering
-) -> None:
+) -> list[Record]:
     captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and not f.system]
     status = next((n for n, f in setup.tables[table].fields.items() if f.type.kind is Kind.STATUS), 0)
     records = backend.records_by_pk(table, by_pk)
@@ -83,8 +85,10 @@ def _seal_table(
         if fields:
             _stamp(record, fields, numbering)
             changed.append((record, fields, rows))
-    backend.save_records([record for record, _, _ in changed])
+    numbered = [record for record, _, _ in changed]
+    backend.save_records(numbered)
     _log(backend, setup, table, changed)
+    return numbered
 
 
 def _changed_fields(rows: list[JournalRow], captured: list[int], *, known: bool) -> dict[int, int]:

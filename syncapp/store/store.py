@@ -19,7 +19,8 @@ from syncapp.store.ledger import reopen
 from syncapp.store.parked import translate
 from syncapp.store.sealing import Numbering, seal
 
-SEAL_ROWS = 5000
+#: Journal rows of one seal: SQLite's write lock is held meanwhile, and whoever edits has to wait.
+SEAL_ROWS = 1000
 #: How many records that we lack are asked for at once.
 WANT_MOST = 1000
 FOREVER = 2**62
@@ -107,11 +108,15 @@ class Store:
         with self.backend.transaction():
             setup = self.backend.setup()
             numbering = self._numbering()
-            leftover = self._seal(setup, numbering, self._seal_rows, close=False)
+            drained = self.backend.drain(self._seal_rows)
+            sealed = seal(self.backend, setup, drained, numbering)
+            leftover = len(drained) >= self._seal_rows
             peer = Peer(link, agreement, instance, self.backend.cursors(link).scanned)
             reader = FeedReader(self.backend, setup, peer, numbering)
-            result = reader.read(after, records, size, leftover=leftover)
-            return result._replace(more=result.more or leftover)
+            fresh = sealed if after.seq == numbering.head.seq and not leftover else None
+            found = reader.gather(after, records, size, leftover=leftover, sealed=fresh)
+        result = reader.build(after, found)
+        return result._replace(more=result.more or leftover)
 
     def acked(self, link: int, ack: Acked, token: int) -> None:
         """Remember what the peer acknowledged.

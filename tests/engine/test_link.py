@@ -15,7 +15,8 @@ from syncapp.core import effects as fx
 from syncapp.core.codec import Frame
 from syncapp.core.session import Role
 from syncapp.engine import link as module
-from syncapp.engine.link import LEASE, Codec, LinkDriver, is_loopback, new_session, now
+from syncapp.engine.codec import Codec, is_loopback
+from syncapp.engine.link import LEASE, LinkDriver, new_session, now
 from syncapp.engine.links import LinkConfig
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.store import Store

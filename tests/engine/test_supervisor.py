@@ -17,7 +17,8 @@ from syncapp.core.policy import Backoff
 from syncapp.core.session import Role
 from syncapp.engine import supervisor as module
 from syncapp.engine.auth import PassiveAuth, derive
-from syncapp.engine.link import Codec, LinkDriver, new_session
+from syncapp.engine.codec import Codec
+from syncapp.engine.link import LinkDriver, new_session
 from syncapp.engine.links import LinkConfig
 from syncapp.engine.supervisor import FAR, NEAR, Host, Supervisor, engine_host
 from syncapp.engine.wake import LocalWake

@@ -99,7 +99,7 @@ def test_a_database_that_holds_something_is_left_alone() -> None:
     Client.objects.create(name="mine")
     with pytest.raises(CommandError, match="nothing was changed"):
         make()
-    assert make("--if-empty") == "Not empty: nothing made.\n"
+    assert make("--if-empty") == "The database has data already; it stays as it is.\n"
     assert Client.objects.count() == 1
 
 

@@ -58,4 +58,4 @@ class Command(BaseCommand):
         elif counts:
             self.stdout.write("Made " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
         else:
-            self.stdout.write("Not empty: nothing made.")
+            self.stdout.write("The database has data already; it stays as it is.")
