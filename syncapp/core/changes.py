@@ -94,16 +94,24 @@ def unpack_entries(data: bytes | memoryview) -> Entries:
     entries: Entries = {}
     if not data:
         return entries
-    for row in _decode(data):
-        seen = tuple((origin, time) for origin, time in row[5]) if len(row) > 5 else ()
-        entry = Entry(Version(row[0], row[1], seen), row[2], row[3])
-        for field in row[4]:
+    for group in _decode(data):
+        entry = Entry(Version(group.time, group.origin, group.seen), group.seq, group.via)
+        for field in group.fields:
             entries[field] = entry
     return entries
 
 
+class _Group(msgspec.Struct, array_like=True, gc=False):
+    time: int
+    origin: bytes
+    seq: int
+    via: int
+    fields: list[int]
+    seen: tuple[tuple[bytes, int], ...] = ()
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+_decode = msgspec.msgpack.Decoder(list[_Group]).decode
 
 
 # -- the wire -----------------------------------------------------------------------------------------------

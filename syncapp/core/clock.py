@@ -61,8 +61,12 @@ def sees(version: Version, other: Version) -> bool:
 
 def join(winner: Version, loser: Version) -> Version:
     """``winner``, knowing in addition all that ``loser`` is and had seen."""
-    if winner.origin == loser.origin and not loser.seen:
-        return winner
+    if winner.origin == loser.origin:
+        # By far the most frequent: one program goes on editing what it has edited before.
+        if not loser.seen or loser.seen == winner.seen:
+            return winner
+        if not winner.seen:
+            return Version(winner.time, winner.origin, loser.seen)
     seen = dict(winner.seen)
     for origin, time in (*loser.seen, (loser.origin, loser.time)):
         if origin != winner.origin and seen.get(origin, -1) < time:

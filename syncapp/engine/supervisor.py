@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 #: Configuration is looked at this often even when nothing wakes us.
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = 60.0
+#: Between two looks at the database while the store is at work, seconds.
+BREATH = 0.002
 #: The longest pauses between attempts, µs: while nothing answers, and while something answers but refuses.
 NEAR, FAR = 4_000_000, 30_000_000
 #: Seconds that conversations may take to say goodbye.
@@ -200,6 +202,9 @@ class Host:
                 woken = await self._wake.wait(LOOK_EVERY)
                 if woken:
                     self._wake_drivers()
+                if self.pool.busy():
+                    # Under a steady writer there is always something new. What comes meanwhile shares the next batch.
+                    await asyncio.sleep(BREATH)
                 if not woken or time.monotonic() - looked > LOOK_EVERY:
                     looked = time.monotonic()
                     await self._look()
