@@ -201,6 +201,10 @@ class Session:
         """How far our feed was looked through for the peer."""
         return self._sender.position
 
+    def pace(self, interval: int) -> None:
+        """Send what is new at most once in ``interval`` µs; 0 = at once. (The passive side knows it late.)"""
+        self._sender.pace(interval)
+
     def wake(self, now: Now) -> None:
         """There may be something new in our feed."""
         self._sender.dirty = True

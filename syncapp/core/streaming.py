@@ -59,6 +59,10 @@ class Sender:
         """The peer says that it has our feed up to there; it may acknowledge as much before we begin."""
         self._furthest = have.seq
 
+    def pace(self, interval: int) -> None:
+        """Read at most once in ``interval`` µs from now on; 0 = at once."""
+        self._interval = interval
+
     def begin(self, have: Cursor, position: Cursor, window: int) -> None:
         """The peer has our feed up to ``have``; there is nothing for it up to ``position``."""
         self.sent = self.confirmed = have

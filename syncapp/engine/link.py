@@ -20,7 +20,7 @@ from syncapp.core import effects as fx
 from syncapp.core.codec import Frame
 from syncapp.core.mapping import Agreement
 from syncapp.core.messages import CAPABILITIES, Hello, Limits
-from syncapp.core.session import Now, Role, Session, State, Timing
+from syncapp.core.session import Now, Role, Session, State
 from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.pool import StorePool
@@ -328,6 +328,7 @@ class LinkDriver:
     async def _greet(self) -> None:
         assert self.config is not None
         link, owner = self.config.id, self._owner
+        self.session.pace(int(self.config.interval * 1e6))
         if not self._token:  # an authenticated newcomer takes over from whoever drove the link before
             token = await self._pool.run(lambda store: store.claim(link, owner, LEASE, force=True))
             self._token = token or 0
@@ -388,16 +389,13 @@ class LinkDriver:
             self._on_change(self)
 
 
-def new_session(
-    role: Role, codec: Codec, *, code: str = "", interval: float = 0, clock_bound: int = 300_000_000
-) -> Session:
+def new_session(role: Role, codec: Codec, *, code: str = "", clock_bound: int = 300_000_000) -> Session:
     """A session with this software's choices."""
     return Session(
         role,
         now(),
         software=f"syncapp {__version__}",
         code=code,
-        timing=Timing(interval=int(interval * 1e6)),
         clock_bound=clock_bound,
         limits=Limits(conf.current().max_message, conf.current().window),
         encoder=codec.encoder,

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 #: Configuration is looked at this often even when nothing wakes us.
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = 60.0
+#: Conversations that have not logged in yet, at most; each ends by itself within the handshake's time.
+MAX_NEWCOMERS = 500
 #: Between two looks at the database while the store is at work, seconds.
 BREATH = 0.002
 #: The longest pauses between attempts, µs: while nothing answers, and while something answers but refuses.
@@ -82,6 +84,7 @@ class Host:
         self._drivers: dict[int, LinkDriver] = {}
         self._talks: dict[LinkDriver, asyncio.Event] = {}
         self._stopped = False
+        self._newcomers: set[LinkDriver] = set()
         self._throttle = Throttle()
         self._version = -1
         self._wake: Wake | None = None
@@ -125,10 +128,17 @@ class Host:
         if self._stopped:
             await channel.close(errors.Stopping.code)
             return
+        if len(self._newcomers) >= MAX_NEWCOMERS:  # strangers must not fill our memory with half-open log-ins
+            await channel.close(errors.Locked.code)
+            return
         self.start()
         side = PassiveSide(self._throttle, code, remote)
         driver = self._driver(channel, Role.PASSIVE, side)
-        error = await self._converse(driver)
+        self._newcomers.add(driver)
+        try:
+            error = await self._converse(driver)
+        finally:
+            self._newcomers.discard(driver)
         if not driver.was_live and links.tells(error):
             where = driver.config.code if driver.config else side.code
             await self.pool.run(lambda store: links.note_failure(store, where, error))
@@ -142,9 +152,8 @@ class Host:
         token: int = 0,
     ) -> LinkDriver:
         code = parse_address(config.address).code if config is not None and role is Role.ACTIVE else ""
-        interval = config.interval if config else 0
         codec = Codec()
-        session = new_session(role, codec, code=code, interval=interval, clock_bound=self._clock_bound)
+        session = new_session(role, codec, code=code, clock_bound=self._clock_bound)
         return LinkDriver(
             self.pool,
             channel,
@@ -180,6 +189,7 @@ class Host:
 
     def _live(self, driver: LinkDriver) -> None:
         assert driver.config is not None
+        self._newcomers.discard(driver)
         before = self._drivers.get(driver.config.id)
         self._drivers[driver.config.id] = driver
         if before is not None and before is not driver:

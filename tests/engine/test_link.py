@@ -14,6 +14,7 @@ from syncapp import errors
 from syncapp.core import effects as fx
 from syncapp.core.codec import Frame
 from syncapp.core.session import Role
+from syncapp.engine import codec
 from syncapp.engine import link as module
 from syncapp.engine.codec import Codec, is_loopback
 from syncapp.engine.link import LEASE, LinkDriver, new_session, now
@@ -217,8 +218,8 @@ async def test_other_machines_get_compressed_frames(talk: Talk, monkeypatch: pyt
         packed.append(len(data))
         return real(data)
 
-    real = module.compress
-    monkeypatch.setattr(module, "compress", compress)
+    real = codec.compress
+    monkeypatch.setattr(codec, "compress", compress)
     office, branch = talk.programs
     await talk.live()
     office.create("client", code="1", name="long " * 20_000)
