@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 #: Configuration is looked at this often even when nothing wakes us.
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = 60.0
+#: How long a thread may keep the interpreter while another waits for it, seconds.
+SWITCH = 0.0005
 #: Conversations that have not logged in yet, at most; each ends by itself within the handshake's time.
 MAX_NEWCOMERS = 500
 #: Between two looks at the database while the store is at work, seconds.
@@ -92,6 +95,9 @@ class Host:
 
     def start(self) -> None:
         """Begin to watch the database; idempotent."""
+        # Event loop and store take turns within a millisecond: with the default of 5 ms each turn of one could keep
+        # the other waiting for longer than all its work takes.
+        sys.setswitchinterval(SWITCH)
         if self._task is None or self._task.done():
             self._wake = open_wake(self.using, self.pool.busy)
             self._task = asyncio.ensure_future(self._watch())

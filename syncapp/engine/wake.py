@@ -28,8 +28,9 @@ if sys.platform == "linux":
 #: Looks without a pause after a file event. Timers of an event loop have steps of a millisecond; a commit is
 #: visible 0.1 to 0.3 ms after the event.
 EAGER = 0.0005
-#: How long a failed series of eager looks forbids the next: whoever writes without committing costs little.
-EAGER_REST = 0.01
+#: How long a failed series of eager looks forbids the next, at first and at most; it doubles with each failure in a
+#: row. On a disk whose commits take longer than such a series they would only cost.
+EAGER_REST, EAGER_REST_MOST = 0.01, 2.0
 #: After these pauses, in seconds, the data version is looked at when a file event led to nothing so far.
 PAUSES = (0.001, 0.001, 0.002, 0.004, 0.012, 0.025)
 #: The same once a commit was found: what it was not announced by belongs to another one, still to be seen.
@@ -169,6 +170,7 @@ class CommitWatch:
         self._last_event = -SETTLE
         self._eager_until = 0.0
         self._eager_from = 0.0
+        self._eager_rest = EAGER_REST
         self._step = 0
         self._pauses: tuple[float, ...] = PAUSES
 
@@ -196,7 +198,9 @@ class CommitWatch:
             if self._files is not None and self._files.drain():
                 self._on_event(now)
             if self._signal.take() or self._version.moved(now):
-                self._eager_until = self._eager_from = 0.0
+                if now < self._eager_until:
+                    self._eager_from, self._eager_rest = 0.0, EAGER_REST
+                self._eager_until = 0.0
                 self._step, self._pauses = 0, PAUSES_AFTER
                 return True
             if now >= deadline:
@@ -210,7 +214,8 @@ class CommitWatch:
         # take the interpreter away from that work.
         if now >= self._eager_from and not self._busy():
             self._eager_until = now + EAGER
-            self._eager_from = self._eager_until + EAGER_REST
+            self._eager_from = self._eager_until + self._eager_rest
+            self._eager_rest = min(2 * self._eager_rest, EAGER_REST_MOST)
 
     async def _pause(self, now: float, remaining: float) -> None:
         if now < self._eager_until:
