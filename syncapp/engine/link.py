@@ -22,7 +22,7 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.messages import CAPABILITIES, Hello, Limits
 from syncapp.core.session import Now, Role, Session, State
 from syncapp.engine.codec import Codec
-from syncapp.engine.links import LinkConfig, status_of
+from syncapp.engine.links import LinkConfig, exists, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
 from syncapp.store.store import Applied, Store
@@ -372,7 +372,9 @@ class LinkDriver:
                     retry_at = time.monotonic() + RETRY_EVERY
                     await self.retry()
                 if not await self._pool.run(lambda store: store.renew(link, token, LEASE)):
-                    raise errors.LeaseLost(link=self._name())
+                    # A link that was removed has no lease either, and that is what its peer should hear.
+                    there = await self._pool.run(lambda store: exists(store, link))
+                    raise errors.LeaseLost(link=self._name()) if there else errors.LinkPausedHere()
                 async with asyncio.timeout(RENEW_EVERY):
                     await self._closed.wait()
             except TimeoutError:

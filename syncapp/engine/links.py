@@ -140,6 +140,11 @@ def load_one(store: Store, link: int) -> LinkConfig:
     return _config(store, found)
 
 
+def exists(store: Store, link: int) -> bool:
+    """Whether the link has not been removed."""
+    return link in store.backend.setup().links
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A passive link that an incoming conversation may belong to."""
 
