@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ORIGIN_BYTES = 20
-
 
 def make_origin(instance: bytes, epoch: int) -> bytes:
     """The 20-byte origin of ``instance`` (16 bytes) in ``epoch``; compares by instance, then epoch."""

@@ -224,9 +224,8 @@ class Host:
                 if not woken or time.monotonic() - looked > LOOK_EVERY:
                     looked = time.monotonic()
                     await self._look()
-            except (
-                Exception
-            ):  # whoever watches must not die of one mistake: nothing would wake the links any more
+            except Exception:
+                # Whoever watches must not die of one mistake: nothing would wake the links any more.
                 logger.exception("Watching the database failed")
                 await asyncio.sleep(LOOK_EVERY)
 

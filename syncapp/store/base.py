@@ -69,13 +69,6 @@ class Setup(msgspec.Struct, frozen=True):
     captured: frozenset[int]
     logged: dict[int, frozenset[int]] = {}
 
-    def table_of(self, field: int) -> int:
-        """The table number of ``field``; KeyError where there is none."""
-        return self._owners()[field]
-
-    def _owners(self) -> dict[int, int]:
-        return {number: table.number for table in self.tables.values() for number in table.fields}
-
 
 class InstanceState(msgspec.Struct):
     """This program's identity and the head of its feed. ``origin`` names its edits."""

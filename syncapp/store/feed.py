@@ -99,8 +99,6 @@ class FeedReader:
         self._uids = Uids(backend, numbering)
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._leftover = False
-        self._bad: list[ProblemRow] = []
-        self._link = setup.links[peer.link]
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from syncapp import errors
-from syncapp.core.changes import Batch, Cursor, Fate, Totals
+from syncapp.core.changes import Batch, Cursor, Fate, Record, Totals
+from syncapp.core.clock import epoch_of, instance_of
 from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello
@@ -80,17 +81,18 @@ class Store:
     def seal(self, rows: int = 0) -> bool:
         """Seal up to ``rows`` journal rows (0: as many as one transaction takes); whether there may be more."""
         with self.backend.transaction():
-            return self._seal(self.backend.setup(), self._numbering(), rows or self._seal_rows)
+            numbering = self._numbering()
+            _, more = self._seal(self.backend.setup(), numbering, rows or self._seal_rows)
+            numbering.close()
+            return more
 
     def _numbering(self) -> Numbering:
         return Numbering(self.backend, self._random)
 
-    def _seal(self, setup: Setup, numbering: Numbering, rows: int, *, close: bool = True) -> bool:
+    def _seal(self, setup: Setup, numbering: Numbering, rows: int) -> tuple[list[Record], bool]:
+        """Seal up to about ``rows`` journal rows: the records numbered, and whether rows may be left."""
         drained = self.backend.drain(rows)
-        seal(self.backend, setup, drained, numbering)
-        if close:
-            numbering.close()
-        return len(drained) == rows
+        return seal(self.backend, setup, drained, numbering), len(drained) >= rows
 
     def read(
         self,
@@ -108,9 +110,7 @@ class Store:
         with self.backend.transaction():
             setup = self.backend.setup()
             numbering = self._numbering()
-            drained = self.backend.drain(self._seal_rows)
-            sealed = seal(self.backend, setup, drained, numbering)
-            leftover = len(drained) >= self._seal_rows
+            sealed, leftover = self._seal(setup, numbering, self._seal_rows)
             peer = Peer(link, agreement, instance, self.backend.cursors(link).scanned)
             reader = FeedReader(self.backend, setup, peer, numbering)
             fresh = sealed if after.seq == numbering.head.seq and not leftover else None
@@ -132,7 +132,7 @@ class Store:
             cursors.scanned = max(cursors.scanned, ack.clear)
             if ack.totals is not None and ack.totals.received >= cursors.peer_totals.received:
                 cursors.peer_totals = ack.totals
-            self._check_lease(link, self.backend.save_cursors(cursors), cursors.lease_token == token)
+            self._check_lease(link, self.backend.save_cursors(cursors) and cursors.lease_token == token)
             if ack.confirmed:
                 confirmed = set(ack.confirmed) - set(ack.want)
                 records = self.backend.records_by_uid(confirmed)
@@ -168,7 +168,7 @@ class Store:
         """
         with self.backend.transaction():
             cursors = self.backend.cursors(link)
-            self._check_lease(link, True, cursors.lease_token == token)
+            self._check_lease(link, cursors.lease_token == token)
             if batch.start.seq > cursors.applied.seq:
                 return Applied(cursors.applied, cursors.totals, [], [], gap=True)
             if (
@@ -197,18 +197,18 @@ class Store:
             cursors.last_exchange = self.backend.now()
             if result.lag:
                 cursors.lag = result.lag
-            self._check_lease(link, self.backend.save_cursors(cursors), True)
+            self._check_lease(link, self.backend.save_cursors(cursors))
             return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False, passed=passed)
 
-    def _check_lease(self, link: int, saved: bool, ours: bool) -> None:
-        if not (saved and ours):
+    def _check_lease(self, link: int, ours: bool) -> None:
+        if not ours:
             raise errors.LeaseLost(link=self.backend.setup().links[link].name)
 
     def retry(self, link: int, agreement: Agreement, token: int, ids: list[int] | None = None) -> int:
         """Try parked changes again: those due by now, or ``ids``; returns how many were tried."""
         with self.backend.transaction():
             cursors = self.backend.cursors(link)
-            self._check_lease(link, True, cursors.lease_token == token)
+            self._check_lease(link, cursors.lease_token == token)
             now = self.backend.now()
             rows = (
                 self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
@@ -228,12 +228,13 @@ class Store:
     def greeting(self, link: int) -> Greeting:
         """Our part of the hello on this link."""
         with self.backend.transaction():
-            self._seal(self.backend.setup(), self._numbering(), self._seal_rows)
+            numbering = self._numbering()
+            self._seal(self.backend.setup(), numbering, self._seal_rows)
+            numbering.close()
             state = self.backend.instance()
             have = self.backend.cursors(link).applied
             catalogue = self.backend.catalogue(link)
-        epoch = int.from_bytes(state.origin[16:], "big")
-        return Greeting(state.origin[:16], epoch, state.head, have, catalogue)
+        return Greeting(instance_of(state.origin), epoch_of(state.origin), state.head, have, catalogue)
 
     def meet(self, link: int, hello: Hello, clock_offset: int, token: int) -> Agreed:
         """Check who the peer is and agree on what flows; remembers both.
@@ -245,8 +246,8 @@ class Store:
         with self.backend.transaction():
             state = self.backend.instance()
             cursors = self.backend.cursors(link)
-            self._check_lease(link, True, cursors.lease_token == token)
-            self._check_identity(hello, state.origin[:16], cursors.peer_instance)
+            self._check_lease(link, cursors.lease_token == token)
+            self._check_identity(hello, instance_of(state.origin), cursors.peer_instance)
             self._check_feeds(hello, state.head, cursors.acked, cursors.applied)
             agreement = agree(self.backend.catalogue(link), hello.catalogue)
             peer = PeerInfo(
