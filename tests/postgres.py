@@ -163,7 +163,7 @@ class Cluster:
         with psycopg.connect(
             host=str(self.folder), port=self.port, user=USER, dbname=database, autocommit=True
         ) as connection:
-            cursor = connection.execute(sql, params)  # type: ignore[arg-type]
+            cursor = connection.execute(sql, params)
             return cursor.fetchall() if cursor.description else []
 
     def settings(self, database: str) -> dict[str, Any]:
