@@ -1,6 +1,6 @@
 """The tables of syncapp: configuration, catalogue, and the memory of what was exchanged.
 
-Configuration (Link, LinkTable, Mapping) is written by people through `store.config`. The rest is written by the
+Configuration (Link, LinkTable, Mapping, Rule) is written by people through `store.config`. The rest is written by the
 store in set-based SQL; its Django models exist for migrations and for reading.
 """
 
@@ -58,6 +58,16 @@ class Field(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table.label}.{self.name}"
+
+
+class Rule(models.Model):
+    """What becomes of two edits of a field that did not know of each other (see `core.rules`); no row: the default."""
+
+    field = models.OneToOneField(Field, models.PROTECT, primary_key=True, related_name="rule")
+    policy = models.CharField(max_length=10, default="latest")
+    merge = models.CharField(max_length=10, default="value")
+    #: What else the rule says, as in the configuration file.
+    options = models.JSONField(default=dict)
 
 
 class Link(models.Model):

@@ -21,12 +21,20 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 START = Cursor()
 
 
+Part = tuple[Any, ...]
+"""One part of a value that is made of several (see `core.parts`)."""
+
+
 class Entry(NamedTuple):
-    """What a record remembers of one field: its version, its feed number, the link it arrived by (0 = edited here)."""
+    """What a record remembers of one field: its version, its feed number, the link it arrived by (0 = edited here).
+
+    ``parts``: what a sum or a union is made of; none for a field whose value is one.
+    """
 
     version: Version
     seq: int
     via: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 Entries = dict[int, Entry]
@@ -36,7 +44,8 @@ Entries = dict[int, Entry]
 class JournalRow(NamedTuple):
     """ "Look at this record": what a trigger wrote. ``fields`` are numbers; ``op`` as in `Op`; ``at`` in µs.
 
-    ``before`` holds the old values (wire form) of changed fields by field number, when the triggers keep them.
+    ``before`` holds the old values (wire form) of changed fields by field number, when the triggers keep them; of a
+    many-to-many whether each target that was added or removed had been there: ``{local key: bool}``.
     """
 
     table: int
@@ -73,18 +82,20 @@ class Record(msgspec.Struct):
 
 
 def pack_entries(entries: Mapping[int, Entry]) -> bytes:
-    """Entries as MessagePack: fields that share version, number and link are one group.
+    """Entries as MessagePack: fields that share version, number, link and parts are one group.
 
-    Group: ``[time, origin, seq, via, [field, …], [[origin, time], …]?]``.
+    Group: ``[time, origin, seq, via, [field, …], [[origin, time], …]?, [part, …]?]``.
     """
     groups: dict[Entry, list[int]] = {}
     for field, entry in entries.items():
         groups.setdefault(entry, []).append(field)
     rows: list[list[Any]] = []
-    for (version, seq, via), fields in groups.items():
+    for (version, seq, via, parts), fields in groups.items():
         row: list[Any] = [version.time, version.origin, seq, via, fields]
-        if version.seen:
+        if version.seen or parts:
             row.append(version.seen)
+        if parts:
+            row.append(parts)
         rows.append(row)
     return _encode(rows)
 
@@ -95,7 +106,7 @@ def unpack_entries(data: bytes | memoryview) -> Entries:
     if not data:
         return entries
     for group in _decode(data):
-        entry = Entry(Version(group.time, group.origin, group.seen), group.seq, group.via)
+        entry = Entry(Version(group.time, group.origin, group.seen), group.seq, group.via, group.parts)
         for field in group.fields:
             entries[field] = entry
     return entries
@@ -108,6 +119,7 @@ class _Group(msgspec.Struct, array_like=True, gc=False):
     via: int
     fields: list[int]
     seen: tuple[tuple[bytes, int], ...] = ()
+    parts: tuple[tuple[Any, ...], ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -136,7 +148,9 @@ class WireVersion(msgspec.Struct, frozen=True, array_like=True):
 class Row(msgspec.Struct, array_like=True):
     """One record in a section. ``versions`` has one element for all columns, or one per column (None = baseline).
 
-    ``values`` are in the order of the section's columns. Relations are uids (bytes), many-to-many lists of uids.
+    ``values`` are in the order of the section's columns. Relations are uids (bytes), many-to-many lists of uids. Where
+    the field's rule is sum or union and there is a version, the value is the list of its parts: of a sum
+    ``[origin, time, total]``, of a union ``[uid, time, origin, present]``, with origins as in versions.
     ``aliases``: the record's other names, where both programs had given it one before they were recognised as one.
     """
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from syncapp.core.rules import Merge, Policy
+
 
 class Direction(StrEnum):
     """Direction of a mapped field, as seen from this program."""
@@ -138,6 +140,22 @@ def _digits_lost(source: FieldType, target: FieldType) -> bool:
     return whole or (source.places or 0) > (target.places or 0)
 
 
+#: Kinds of numbers that can be added without loss.
+EXACT = frozenset({Kind.INTEGER, Kind.DECIMAL})
+
+
+def mergeable(merge: Merge, type: FieldType) -> bool:
+    """Whether values of ``type`` can be merged by ``merge``."""
+    if merge is Merge.SUM:
+        return type.kind in EXACT and not type.null
+    return merge is Merge.VALUE or type.kind is Kind.RELATIONS
+
+
+def same_unit(one: FieldType, other: FieldType) -> bool:
+    """Whether numbers of both types count in the same unit, so that their sums agree; the range may differ."""
+    return one.kind is other.kind and (one.places or 0) == (other.places or 0)
+
+
 # -- what each side announces -------------------------------------------------------------------------------
 
 
@@ -145,7 +163,9 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     """One field of the catalogue with the flow that its owner's mapping on this link allows.
 
     ``peer`` is the owner's explicit choice of the other side's field: a number, ``table.field``, or None for
-    "the field of the same name".
+    "the field of the same name". ``policy`` and ``merge`` are the field's rule (see `core.rules`; as texts, so that
+    an unknown one of a later version suspends this field and not the whole link); ``hub``: the owner shares the field
+    both ways on another link too.
     """
 
     number: int
@@ -157,6 +177,9 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     peer: int | str | None = None
     lossy: bool = False
     system: bool = False
+    policy: str = Policy.LATEST.value
+    merge: str = Merge.VALUE.value
+    hub: bool = False
 
 
 class TableOffer(msgspec.Struct, frozen=True, array_like=True):
@@ -218,6 +241,9 @@ SUSPENDED_LOSSY = "lossy"
 SUSPENDED_OTHER_PAIR = "other_pair"
 SUSPENDED_TWO_TABLES = "two_tables"
 SUSPENDED_LATER = "later"
+SUSPENDED_RULES = "rules_differ"
+SUSPENDED_RULE_TYPES = "rule_types"
+SUSPENDED_RING = "policy_ring"
 
 #: Kinds that can be mapped but are not exchanged by this version: users, deletions, the content of files.
 LATER = frozenset({Kind.USER, Kind.STATUS, Kind.FILE})
@@ -339,7 +365,7 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
     receives = mine.offer.receives and other.offer.sends
     if not (sends or receives):
         return Suspended(number, SUSPENDED_DIRECTIONS, {"field": name})
-    reason = _type_reason(mine, other, sends, receives)
+    reason = _type_reason(mine, other, sends, receives) or _rule_reason(mine, other, both=sends and receives)
     if reason is not None:
         return reason
     if flow is None:
@@ -367,3 +393,22 @@ def _type_reason(mine: _Field, other: _Field, sends: bool, receives: bool) -> Su
     if Fit.LOSSY in fits and not (mine.offer.lossy or other.offer.lossy):
         return Suspended(mine.offer.number, SUSPENDED_LOSSY, params)
     return None
+
+
+def _rule_reason(mine: _Field, other: _Field, *, both: bool) -> Suspended | None:
+    """Why the rules of the two fields forbid the exchange; ``both``: it flows both ways."""
+    number, here, there = mine.offer.number, mine.offer, other.offer
+    if (here.policy, here.merge) != (there.policy, there.merge):
+        params = {"field": here.name, "here": _rule_text(here), "there": _rule_text(there)}
+        return Suspended(number, SUSPENDED_RULES, params)
+    if here.merge == Merge.SUM and not same_unit(here.type, there.type):
+        params = {"field": here.name, "here": here.type.text(), "there": there.type.text()}
+        return Suspended(number, SUSPENDED_RULE_TYPES, params)
+    if both and here.hub and there.hub and here.policy in (Policy.ACTIVE, Policy.PASSIVE):
+        # Round a ring of programs each of which is overruled by the next, values would rotate for ever.
+        return Suspended(number, SUSPENDED_RING, {"field": here.name, "policy": here.policy})
+    return None
+
+
+def _rule_text(offer: FieldOffer) -> str:
+    return offer.policy if offer.merge == Merge.VALUE else offer.merge

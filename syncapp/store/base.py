@@ -17,12 +17,14 @@ import msgspec
 
 from syncapp.core.changes import Cursor, JournalRow, Record, Totals
 from syncapp.core.mapping import Catalogue, FieldType, Suspended
+from syncapp.core.rules import Merge, Policy
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
     """A field as the store's logic sees it. ``target``: the related table's number (0: none or not on offer).
 
-    ``required``: neither null nor a default, so that a record cannot be created without a value.
+    ``required``: neither null nor a default, so that a record cannot be created without a value. ``policy`` and
+    ``merge``: the field's rule.
     """
 
     number: int
@@ -31,6 +33,8 @@ class FieldInfo(msgspec.Struct, frozen=True):
     target: int = 0
     required: bool = False
     system: bool = False
+    policy: Policy = Policy.LATEST
+    merge: Merge = Merge.VALUE
 
 
 class TableInfo(msgspec.Struct, frozen=True):
@@ -46,7 +50,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     """A link as the store's logic sees it.
 
     ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
-    ``hold | match | empty``.
+    ``hold | match | empty``. ``active``: whether this program is the active side.
     """
 
     id: int
@@ -54,6 +58,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     log: bool = False
     match_by: dict[int, tuple[int, ...]] = {}
     missing: dict[int, str] = {}
+    active: bool = False
 
 
 class Setup(msgspec.Struct, frozen=True):

@@ -6,13 +6,14 @@ asking again costs one small query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.db import connections
 
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
+from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.store import statements
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
@@ -37,6 +38,7 @@ __all__ = [
     "load_setup",
     "lock_instance",
     "refresh",
+    "rules",
     "tables",
     "usable",
 ]
@@ -79,6 +81,7 @@ class _Kept:
 
     key: tuple[bytes, int]
     tables: dict[str, CatalogueTable]
+    rules: dict[int, Rule]
     setup: Setup | None = None
     bindings: dict[int, TableBinding] = field(default_factory=dict)
 
@@ -90,7 +93,7 @@ def _current(using: str) -> _Kept:
     key = _key(using)
     kept = _kept.get(using)
     if kept is None or kept.key != key:
-        kept = _kept[using] = _Kept(key, _read_tables(using))
+        kept = _kept[using] = _Kept(key, _read_tables(using), rules(using))
     return kept
 
 
@@ -107,6 +110,12 @@ def _key(using: str) -> tuple[bytes, int]:
 def tables(using: str = "default") -> dict[str, CatalogueTable]:
     """The tables on offer by label, in the order of the installed apps."""
     return _current(using).tables
+
+
+def rules(using: str = "default") -> dict[int, Rule]:
+    """The rules of the fields that have one, by field number."""
+    rows = models.Rule.objects.using(using).values_list("field_id", "policy", "merge")
+    return {field: Rule(Policy(policy), Merge(merge)) for field, policy, merge in rows}
 
 
 def _read_tables(using: str) -> dict[str, CatalogueTable]:
@@ -225,9 +234,12 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
             logged[mapping.link_id].add(number)
     return Setup(
         version=kept.key[1],
-        tables={table.number: _table_info(table) for table in kept.tables.values()},
+        tables={table.number: _table_info(table, kept.rules) for table in kept.tables.values()},
         links={
-            pk: LinkInfo(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {}))
+            pk: LinkInfo(
+                *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),
+                active=link.mode == models.Link.Mode.ACTIVE,
+            )
             for pk, link in links.items()
         },
         captured=frozenset(captured),
@@ -250,7 +262,7 @@ def _match_by(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, dic
     return found
 
 
-def _table_info(table: CatalogueTable) -> TableInfo:
+def _table_info(table: CatalogueTable, rules: Mapping[int, Rule]) -> TableInfo:
     fields = {
         entry.number: FieldInfo(
             number=entry.number,
@@ -259,6 +271,8 @@ def _table_info(table: CatalogueTable) -> TableInfo:
             target=entry.target,
             required=entry.description.required,
             system=entry.description.system,
+            policy=rules.get(entry.number, DEFAULT).policy,
+            merge=rules.get(entry.number, DEFAULT).merge,
         )
         for entry in table.fields.values()
     }
@@ -270,18 +284,15 @@ def _table_info(table: CatalogueTable) -> TableInfo:
 
 def link_catalogue(link_id: int, using: str = "default") -> Catalogue:
     """What this program announces on the link: all that is on offer, and the flow that its mappings allow."""
+    kept = _current(using)
     mappings = {row.field_id: row for row in models.Mapping.objects.using(using).filter(link_id=link_id)}
-    return tuple(
-        TableOffer(table.number, table.label, table.description.title, tuple(_offers(table, mappings)))
-        for table in tables(using).values()
-    )
+    elsewhere = models.Mapping.objects.using(using).filter(direction=Direction.BOTH).exclude(link_id=link_id)
+    shared = frozenset(elsewhere.values_list("field_id", flat=True))
 
-
-def _offers(table: CatalogueTable, mappings: Mapping[int, models.Mapping]) -> Iterator[FieldOffer]:
-    for entry in table.fields.values():
-        mapping = mappings.get(entry.number)
+    def offer(entry: CatalogueField) -> FieldOffer:
+        mapping, rule = mappings.get(entry.number), kept.rules.get(entry.number, DEFAULT)
         direction = Direction(mapping.direction) if mapping else Direction.OFF
-        yield FieldOffer(
+        return FieldOffer(
             number=entry.number,
             name=entry.name,
             title=entry.description.title,
@@ -291,4 +302,14 @@ def _offers(table: CatalogueTable, mappings: Mapping[int, models.Mapping]) -> It
             peer=(mapping.peer_number or mapping.peer_name or None) if mapping else None,
             lossy=mapping.lossy if mapping else False,
             system=entry.description.system,
+            policy=rule.policy.value,
+            merge=rule.merge.value,
+            hub=entry.number in shared,
         )
+
+    return tuple(
+        TableOffer(
+            table.number, table.label, table.description.title, tuple(map(offer, table.fields.values()))
+        )
+        for table in kept.tables.values()
+    )

@@ -67,6 +67,17 @@ SUSPENDED: dict[str, str] = {
         'The table "{table}" is already exchanged with another table of the other program; "{field}" would '
         "join a second one."
     ),
+    mapping.SUSPENDED_RULES: N_(
+        'The rules of "{field}" differ: {here} here, {there} there. Set the same rule in both programs.'
+    ),
+    mapping.SUSPENDED_RULE_TYPES: N_(
+        'Sums of "{field}" cannot be exchanged between {here} here and {there} there. Make both fields whole numbers, '
+        "or decimals with the same number of places."
+    ),
+    mapping.SUSPENDED_RING: N_(
+        'The rule "{policy}" of "{field}" cannot be kept: both programs share the field with others too, and values '
+        "would go round in circles. Set the rule to latest or ask, or let one of the two share it with this link only."
+    ),
     mapping.SUSPENDED_LATER: N_(
         'The field "{field}" is noted, but values of its kind (users, deletions, files) are not exchanged in this '
         "version."

@@ -41,6 +41,11 @@ CATALOGUE = (
                 True,
                 31,
             ),
+            FieldOffer(13, "visits", "visits", FieldType(Kind.INTEGER), True, True, merge="sum", hub=True),
+            FieldOffer(
+                14, "tags", "tags", FieldType(Kind.RELATIONS, target="crm.Tag"), True, True, merge="union"
+            ),
+            FieldOffer(15, "status", "status", FieldType(Kind.TEXT, length=20), True, True, policy="ask"),
         ),
     ),
 )
@@ -48,7 +53,7 @@ CATALOGUE = (
 BATCH = Batch(
     Cursor(40, b"\x01" * 8),
     Cursor(42, b"\x02" * 8),
-    [BRANCH, OFFICE],
+    [BRANCH, OFFICE, b""],
     [
         Section(
             1,
@@ -63,7 +68,19 @@ BATCH = Batch(
                     [UID],
                 ),
             ],
-        )
+        ),
+        Section(
+            1,
+            [13, 14],
+            [
+                Row(
+                    UID,
+                    int(RowKind.FIELDS),
+                    [WireVersion(CLOCK + 2, 0)],
+                    [[[2, CLOCK, 5], [0, CLOCK + 2, -1]], [[OTHER_UID, CLOCK + 2, 0, True]]],
+                ),
+            ],
+        ),
     ],
 )
 

@@ -22,8 +22,14 @@ from syncapp.core.clock import Version, make_origin
 ORIGINS = [make_origin(bytes([n]) * 16, n) for n in range(1, 4)]
 moments = st.integers(min_value=0, max_value=2**53)
 seens = st.dictionaries(st.sampled_from(ORIGINS), moments).map(lambda seen: tuple(sorted(seen.items())))
+totals = st.one_of(st.integers(-(2**62), 2**62), st.sampled_from(["12.50", "-0.01"]))
+sums = st.tuples(st.sampled_from([b"", *ORIGINS]), moments, totals)
+elements = st.tuples(
+    st.sampled_from([b"u" * 16, b"v" * 16]), moments, st.sampled_from(ORIGINS), st.booleans()
+)
+parts = st.one_of(st.lists(sums, max_size=3), st.lists(elements, max_size=3)).map(tuple)
 entries = st.builds(
-    Entry, st.builds(Version, moments, st.sampled_from(ORIGINS), seens), moments, st.integers(0, 3)
+    Entry, st.builds(Version, moments, st.sampled_from(ORIGINS), seens), moments, st.integers(0, 3), parts
 )
 
 

@@ -1,7 +1,9 @@
 """Types that fit, and what two programs agree on."""
 
 import itertools
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,9 @@ from syncapp.core.mapping import (
     TableOffer,
     agree,
     fit,
+    mergeable,
 )
+from syncapp.core.rules import Merge
 
 WIDER = {
     (Kind.BOOLEAN, Kind.INTEGER),
@@ -173,6 +177,81 @@ def test_lossy_types_need_consent_of_one_side() -> None:
     # Only what flows has to fit.
     upward = agree((table(1, "a.A", field(11, "x", Direction.DOWNLOAD, kind=long)),), there)
     assert upward.by_peer[2].into == {21: 11}
+
+
+def suspended(one: FieldOffer, other: FieldOffer) -> list[str]:
+    """Why the two fields do not flow, which must be the same seen from either side."""
+    here, there = (table(1, "a.A", one),), (table(2, "a.A", other),)
+    codes = [reason.code for reason in agree(here, there).suspended]
+    assert codes == [reason.code for reason in agree(there, here).suspended]
+    return codes
+
+
+def ruled(number: int, policy: str = "latest", merge: str = "value", **changes: Any) -> FieldOffer:
+    direction = changes.pop("direction", Direction.BOTH)
+    kind = changes.pop("kind", None)
+    return msgspec.structs.replace(
+        field(number, "x", direction, kind=kind), policy=policy, merge=merge, **changes
+    )
+
+
+def test_rules_must_be_the_same() -> None:
+    rules = [
+        ("latest", "value"),
+        ("ask", "value"),
+        ("active", "value"),
+        ("latest", "union"),
+        ("later", "odd"),
+    ]
+    for one, other in itertools.product(rules, rules):
+        codes = suspended(ruled(11, *one), ruled(21, *other))
+        assert codes == ([] if one == other else ["rules_differ"])
+    reason = agree(
+        (table(1, "a.A", ruled(11, "ask")),), (table(2, "a.A", ruled(21, merge="union")),)
+    ).suspended
+    assert [s.params for s in reason] == [{"field": "x", "here": "ask", "there": "union"}]
+
+
+@pytest.mark.parametrize("policy", ["latest", "active", "passive", "ask"])
+def test_where_both_programs_are_hubs_no_side_may_always_win(policy: str) -> None:
+    hub, leaf = ruled(11, policy, hub=True), ruled(21, policy)
+    other = ruled(21, policy, hub=True)
+    assert suspended(hub, leaf) == []
+    assert suspended(hub, other) == (["policy_ring"] if policy in ("active", "passive") else [])
+    one_way = ruled(21, policy, hub=True, direction=Direction.DOWNLOAD)
+    assert suspended(hub, one_way) == []
+
+
+def test_sums_count_in_one_unit() -> None:
+    cents, mills = FieldType(Kind.DECIMAL, digits=12, places=2), FieldType(Kind.DECIMAL, digits=12, places=3)
+    wide = FieldType(Kind.DECIMAL, digits=14, places=2)
+    whole = FieldType(Kind.INTEGER)
+
+    def codes(one: FieldType, other: FieldType) -> list[str]:
+        return suspended(
+            ruled(11, merge="sum", kind=one, lossy=True), ruled(21, merge="sum", kind=other, lossy=True)
+        )
+
+    assert codes(cents, wide) == codes(whole, whole) == []
+    assert codes(cents, mills) == codes(cents, whole) == ["rule_types"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sums", "joins"),
+    [
+        (FieldType(Kind.INTEGER), True, False),
+        (FieldType(Kind.DECIMAL, digits=5, places=2), True, False),
+        (FieldType(Kind.INTEGER, null=True), False, False),
+        (FieldType(Kind.FLOAT), False, False),
+        (FieldType(Kind.DURATION), False, False),
+        (FieldType(Kind.RELATION), False, False),
+        (FieldType(Kind.RELATIONS), False, True),
+    ],
+)
+def test_which_types_can_be_merged(kind: FieldType, sums: bool, joins: bool) -> None:
+    assert mergeable(Merge.SUM, kind) is sums
+    assert mergeable(Merge.UNION, kind) is joins
+    assert mergeable(Merge.VALUE, kind)
 
 
 names = st.sampled_from(["a", "b", "c"])

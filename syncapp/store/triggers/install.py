@@ -87,7 +87,15 @@ def after_migrate(using: str = "default") -> None:
 
 
 def _ready(connection: BaseDatabaseWrapper) -> bool:
-    needed = (models.Instance, models.Table, models.Field, models.Link, models.LinkTable, models.Mapping)
+    needed = (
+        models.Instance,
+        models.Table,
+        models.Field,
+        models.Link,
+        models.LinkTable,
+        models.Mapping,
+        models.Rule,
+    )
     written = (models.Journal, models.Applying)
     present = set(connection.introspection.table_names())
     return {model._meta.db_table for model in (*needed, *written)} <= present
