@@ -4,9 +4,24 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from syncapp.engine import links, supervisor
 from syncapp.store import catalogue
+from tests import vendors
+
+
+@pytest.fixture(scope="session")
+def vendor(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """The database that the test runs on; see `tests.vendors`."""
+    with django_db_blocker.unblock():
+        unit = vendors.on(getattr(request, "param", vendors.native()))
+        name = unit.__enter__()
+    yield name
+    with django_db_blocker.unblock():
+        unit.__exit__(None, None, None)
 
 
 @pytest.fixture(autouse=True)
