@@ -9,6 +9,7 @@ however it went.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -235,6 +236,7 @@ def shared() -> Cluster:
             fcntl.flock(users, fcntl.LOCK_SH)
             if place.exists():
                 _joined = _start_or_join(place), users
+                atexit.register(users.close)
                 return _joined[0]
 
 
@@ -261,7 +263,7 @@ def _place() -> Path:
 
 def _guard(place: Path) -> None:
     """Start the process that stops the server when nobody uses it any more."""
-    subprocess.Popen(
+    guard = subprocess.Popen(
         [sys.executable, "-m", "tests.postgres", str(place)],
         cwd=Path(__file__).resolve().parent.parent,
         stdin=subprocess.DEVNULL,
@@ -269,6 +271,7 @@ def _guard(place: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    guard.returncode = 0  # it outlives us: nobody here waits for it, and nothing should warn of that
 
 
 def _watch(place: Path) -> None:

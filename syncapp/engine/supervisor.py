@@ -60,6 +60,11 @@ def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
         return CommitWatch(name, busy=busy)
+    if connection.vendor == "postgresql":
+        # Imported here: psycopg is there only where it is needed.
+        from syncapp.engine.listen import PostgresWatch
+
+        return PostgresWatch(using)
     return LocalWake()
 
 

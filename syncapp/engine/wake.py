@@ -73,7 +73,7 @@ class LocalWake:
     """Wakes on `notify` alone: for tests, and where a database tells by itself."""
 
     def __init__(self) -> None:
-        self._signal = _Signal()
+        self._signal = Signal()
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109
         if self._signal.take():
@@ -91,7 +91,7 @@ class LocalWake:
         pass
 
 
-class _Signal:
+class Signal:
     """A flag that ends a pause, set from any thread."""
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class CommitWatch:
         self._clock = clock
         self._poll = poll
         self._busy = busy
-        self._signal = _Signal()
+        self._signal = Signal()
         self._version = _DataVersion(Path(path))
         self._files = _FileEvents(Path(path)) if watch_files and sys.platform == "linux" else None
         self._last_event = -SETTLE
