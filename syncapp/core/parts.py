@@ -79,7 +79,7 @@ def change_sum(parts: Parts, value: Total, origin: bytes, time: int, places: int
 def units(total: Total, places: int | None) -> int:
     """A number as an integer of its field's smallest unit."""
     if places is None or isinstance(total, int):
-        return int(total) * 10 ** (places or 0)
+        return int(total) * int(10 ** (places or 0))
     return int(Decimal(total).scaleb(places, _EXACT))
 
 
