@@ -196,6 +196,43 @@ class UnconfirmedKey(ConfigError):
     )
 
 
+class DuplicateRule(ConfigError):
+    code = "duplicate_rule"
+    template = N_('Two rules are about "{field}". Put them together.')
+
+
+class SumNeedsNumber(ConfigError):
+    code = "sum_needs_number"
+    template = N_(
+        'Rule of "{field}": only whole numbers and decimals that cannot be empty can be added up, not {kind}. '
+        'Leave merge = "sum" out.'
+    )
+
+
+class UnionNeedsRelations(ConfigError):
+    code = "union_needs_relations"
+    template = N_(
+        'Rule of "{field}": only many-to-many relations can be united, not {kind}. Leave merge = "union" out.'
+    )
+
+
+class PolicyWithMerge(ConfigError):
+    code = "policy_with_merge"
+    template = N_(
+        'Rule of "{field}": with merge = "{merge}" nothing loses, so there is nothing for policy = "{policy}" to '
+        "decide. Leave one of the two out."
+    )
+
+
+class PolicyRing(ConfigError):
+    code = "policy_ring_here"
+    template = N_(
+        'Rule of "{field}": policy = "{policy}" cannot be kept. This program and that of link "{link}" both share '
+        "the field with others too, and values would go round in circles. Use latest or ask, or make the field "
+        "one-way on one of the links."
+    )
+
+
 class LinkAddress(ConfigError):
     code = "link_address"
     template = N_(

@@ -140,13 +140,25 @@ RULES: Cases = {
         "[[links]]",
         ['The configuration: there is no setting "links". Did you mean "link"?'],
     ),
-    "rule with another policy": (
-        '[[rule]]\nfield = "crm.Client.name"\npolicy = "ask"',
-        ['Rule of "crm.Client.name": policy = "ask" is not available'],
-    ),
-    "rule with another merge": (
+    "sum of a text": (
         '[[rule]]\nfield = "crm.Client.name"\nmerge = "sum"',
-        ['Rule of "crm.Client.name": merge = "sum" is not available'],
+        ['Rule of "crm.Client.name": only whole numbers and decimals', "not text(200)"],
+    ),
+    "union of a number": (
+        '[[rule]]\nfield = "crm.Payment.amount"\nmerge = "union"',
+        ['Rule of "crm.Payment.amount": only many-to-many relations can be united, not decimal(12,2)'],
+    ),
+    "policy beside a sum": (
+        '[[rule]]\nfield = "crm.Payment.amount"\nmerge = "sum"\npolicy = "ask"',
+        ['Rule of "crm.Payment.amount": with merge = "sum" nothing loses'],
+    ),
+    "policy of the record status": (
+        '[[rule]]\nfield = "crm.Client.record_status"\npolicy = "ask"',
+        ['Rule of "crm.Client.record_status": "policy" must be "latest" for this field, not "ask".'],
+    ),
+    "two rules of one field": (
+        '[[rule]]\nfield = "crm.Client.name"\n[[rule]]\nfield = "CRM.client.name"',
+        ['Two rules are about "crm.Client.name".'],
     ),
     "rule with an unknown policy": (
         '[[rule]]\nfield = "crm.Client.name"\npolicy = "first"',

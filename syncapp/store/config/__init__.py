@@ -18,6 +18,7 @@ from syncapp.models import Instance, Link, LinkState
 from syncapp.store.catalogue import bump, lock_instance, refresh
 from syncapp.store.config.export import export
 from syncapp.store.config.parse import parse
+from syncapp.store.config.rules import write_rules
 from syncapp.store.config.validate import LinkPlan, validate
 from syncapp.store.config.write import write
 
@@ -27,7 +28,8 @@ __all__ = ["apply", "export", "fork", "rebind"]
 def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "default") -> list[str]:
     """Make links and mappings as the file says; returns what that changed as sentences, none if nothing.
 
-    A link that is not in the file stays as it is; a table or field that is not listed in a link becomes off.
+    A link that is not in the file stays as it is; a table or field that is not listed in a link becomes off, and a
+    field without a rule has the default one.
     Raises `ConfigRefused` with all errors; then nothing was changed.
     """
     spec, errors = parse(text)
@@ -35,10 +37,10 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         instance = lock_instance(using)
         # SYNCAPP_TABLES may have changed since the last migration.
         refresh(using)
-        plans, found = validate(spec, os.environ if env is None else env, using)
+        plans, rules, found = validate(spec, os.environ if env is None else env, using)
         if errors or found:
             raise ConfigRefused([*errors, *found])
-        changes = write(plans, instance, using)
+        changes = write(plans, instance, using) + write_rules(rules, using)
         if changes:
             bump(using)
             changes += _notes(plans, changes)

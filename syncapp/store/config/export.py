@@ -12,6 +12,7 @@ from syncapp import conf
 from syncapp.core.address import PEER_PATH
 from syncapp.core.mapping import Direction
 from syncapp.models import Link, LinkTable, Mapping
+from syncapp.store.config.rules import export_rules
 from syncapp.store.config.write import FTP_SECRET, PASSWORD_VARIABLE
 
 #: Settings of `Link.options` in the order of the documentation.
@@ -28,13 +29,15 @@ _OPTIONS = (
 
 
 def export(using: str = "default") -> str:
-    """All links with their tables and fields, ready for `apply`: here it would change nothing."""
+    """All links with their tables and fields, and all rules, ready for `apply`: here it would change nothing."""
     document = tomlkit.document()
     links = tomlkit.aot()
     for link in Link.objects.using(using).order_by("pk"):
         links.append(_link(link, using))
     if len(links):
         document.append("link", links)
+    if len(rules := export_rules(using)):
+        document.append("rule", rules)
     return tomlkit.dumps(document)
 
 

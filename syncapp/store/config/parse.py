@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from syncapp.core.mapping import Direction
+from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.errors import BadConfigFile, NotAvailable, SyncError, UnknownDirection, WrongSetting
 from syncapp.store.config.reader import Reader, describe
-from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
+from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, RuleSpec, TableSpec
 
 MODES = ("active", "passive")
 TRANSPORTS = ("websocket", "http", "local", "ftp")
@@ -17,8 +18,8 @@ USER_MATCHING = ("login", "full_name", "id")
 LARGE_FILES = ("folder", "websocket", "wait")
 MISSING = ("hold", "match", "empty")
 APPLY = ("bulk", "save")
-POLICIES = ("latest", "active", "passive", "ask")
-MERGES = ("value", "sum", "union")
+POLICIES = tuple(policy.value for policy in Policy)
+MERGES = tuple(merge.value for merge in Merge)
 SERIES_MODES = ("ranges", "contiguous")
 
 _DIRECTIONS = frozenset(direction.value for direction in Direction)
@@ -223,22 +224,18 @@ def _peer(reader: Reader, full: str) -> int | str | None:
 # -- rules and series ---------------------------------------------------------------------------------------
 
 
-def _rules(tables: list[dict[str, Any]], errors: list[SyncError]) -> Iterator[str]:
+def _rules(tables: list[dict[str, Any]], errors: list[SyncError]) -> Iterator[RuleSpec]:
     for number, table in enumerate(tables, 1):
         reader = Reader(f"Rule {number}", table, errors)
         reader.required("field")
         field = reader.text("field")
         if field:
             reader.place = f'Rule of "{field}"'
-        policy = reader.choice("policy", POLICIES, "latest")
-        merge = reader.choice("merge", MERGES, "value")
-        if policy != "latest":
-            errors.append(NotAvailable(place=reader.place, what=f'policy = "{policy}"'))
-        if merge != "value":
-            errors.append(NotAvailable(place=reader.place, what=f'merge = "{merge}"'))
+        policy = reader.choice("policy", POLICIES, DEFAULT.policy.value)
+        merge = reader.choice("merge", MERGES, DEFAULT.merge.value)
         reader.finish()
         if field:
-            yield field
+            yield RuleSpec(field, Rule(Policy(policy), Merge(merge)))
 
 
 def _series(reader: Reader) -> None:

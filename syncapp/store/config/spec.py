@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncapp.core.mapping import Direction
+from syncapp.core.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,16 @@ class LinkSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """The rule of one field, which is named as ``crm.Client.phone``."""
+
+    field: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigSpec:
-    """A whole file. ``rule_fields``: the fields (``crm.Client.phone``) that rules name."""
+    """A whole file."""
 
     links: tuple[LinkSpec, ...] = ()
-    rule_fields: tuple[str, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()

@@ -39,6 +39,7 @@ from syncapp.errors import (
 )
 from syncapp.models import Link, LinkState
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
+from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
 
 #: Most names that an error lists.
@@ -78,7 +79,7 @@ class LinkPlan:
 
 def validate(
     spec: ConfigSpec, env: Mapping[str, str], using: str = "default"
-) -> tuple[list[LinkPlan], list[SyncError]]:
+) -> tuple[list[LinkPlan], list[RulePlan], list[SyncError]]:
     """Resolve every name of ``spec``; report whatever does not fit."""
     errors: list[SyncError] = []
     catalogue = {label.lower(): table for label, table in tables(using).items()}
@@ -90,9 +91,13 @@ def validate(
         existing = links.get(link.name)
         peer = peers.get(existing.pk, ()) if existing else ()
         plans.append(_Validator(link, existing, catalogue, peer, env, errors).plan())
-    for name in spec.rule_fields:
-        errors += _check_rule(name, catalogue)
-    return plans, errors
+    known = {name: _Peer(peers.get(link.pk, ())) for name, link in links.items()}
+
+    def offer(link: str, peer: int | str | None, label: str, name: str) -> FieldOffer | None:
+        return known[link].find(peer, label, name) if link in known else None
+
+    rules, found = plan_rules(spec.rules, catalogue, two_way_links(plans, offer, using))
+    return plans, rules, errors + found
 
 
 def _peer_catalogues(using: str) -> dict[int, Catalogue]:
@@ -122,14 +127,6 @@ def _offer(name: str, names: Iterable[str]) -> str:
     similar = get_close_matches(name, known, n=5, cutoff=0.5)
     shown = similar or known[:_OFFER]
     return ", ".join(shown) + ("…" if len(shown) < len(known) else "") if shown else "none"
-
-
-def _check_rule(name: str, catalogue: Mapping[str, CatalogueTable]) -> Iterator[SyncError]:
-    label, _, field_name = name.rpartition(".")
-    table = catalogue.get(label.lower())
-    if table is None or field_name not in table.fields:
-        expected = 'the name of a field here, such as "app.Model.field"'
-        yield WrongSetting(place=f'Rule of "{name}"', key="field", expected=expected, found=f'"{name}"')
 
 
 class _Validator:
