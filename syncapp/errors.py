@@ -179,6 +179,21 @@ class BadMatchField(ConfigError):
     )
 
 
+class BadFilterField(ConfigError):
+    code = "bad_filter_field"
+    template = N_(
+        'Link "{link}", table "{table}": the filter cannot ask about "{field}" ({kind}). Use columns of the table '
+        "itself that hold texts, numbers, truth values or dates."
+    )
+
+
+class BadFilterValue(ConfigError):
+    code = "bad_filter_value"
+    template = N_(
+        'Link "{link}", table "{table}", filter: "{field}" can never be {value} ({detail}). Correct the value.'
+    )
+
+
 class TargetNotLinked(ConfigError):
     code = "target_not_linked"
     template = N_(

@@ -119,6 +119,11 @@ class LinkTable(models.Model):
     match_by = models.JSONField(default=list)
     #: Row filter, apply mode and the like, as in the configuration file.
     options = models.JSONField(default=dict)
+    #: Where the feed stood when the table joined the link: older changes are initial sync's business.
+    since_seq = models.BigIntegerField(default=0)
+    #: After a change of the filter: records with feed numbers in (after, until] are still to be looked through.
+    refilter_after = models.BigIntegerField(null=True)
+    refilter_until = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("link", "table"), name="syncapp_linktable"),)
@@ -229,6 +234,8 @@ class Pair(models.Model):
     pk = models.CompositePrimaryKey("link_id", "record_id")
     link = models.ForeignKey(Link, models.CASCADE, db_index=False)
     record = models.ForeignKey(Record, models.CASCADE)
+    #: The record left the row filter: the newest feed number that was kept from the peer; 0 while it has everything.
+    left = models.BigIntegerField(default=0)
 
 
 class Journal(models.Model):
@@ -309,7 +316,8 @@ class LogEntry(models.Model):
     field_no = models.IntegerField()
     before = models.TextField(null=True)  # JSON of the wire value; None = not known
     after = models.TextField(null=True)
-    #: queued, sent, replaced (a later edit went instead), applied, superseded, duplicate, parked
+    #: queued, sent, replaced (a later edit went instead), filtered (kept here by the row filter), applied,
+    #: superseded, duplicate, parked
     result = models.CharField(max_length=12)
     detail = models.CharField(max_length=40, blank=True)
     seq = models.BigIntegerField(default=0)

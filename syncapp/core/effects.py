@@ -70,6 +70,7 @@ class Acked(msgspec.Struct, frozen=True):
 
     ``start``: where the previous acknowledgement ended; ``have``: where this one ends; ``confirmed``: records that
     went whole and are now on both sides. ``clear``: 0, or up to where no change is left out (see `store.feed`).
+    ``whole``: the earliest end of a batch that brought one of the confirmed records; 0: none, or not known.
     """
 
     start: Cursor
@@ -79,6 +80,7 @@ class Acked(msgspec.Struct, frozen=True):
     want: list[bytes]
     confirmed: list[bytes]
     clear: int = 0
+    whole: int = 0
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -244,6 +244,7 @@ SUSPENDED_LATER = "later"
 SUSPENDED_RULES = "rules_differ"
 SUSPENDED_RULE_TYPES = "rule_types"
 SUSPENDED_RING = "policy_ring"
+SUSPENDED_FILTER = "filter"
 
 #: Kinds that can be mapped but are not exchanged by this version: users, deletions, the content of files.
 LATER = frozenset({Kind.USER, Kind.STATUS, Kind.FILE})

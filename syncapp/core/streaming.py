@@ -192,14 +192,16 @@ class Sender:
         confirmed: list[bytes],
     ) -> None:
         """Remember an acknowledgement until it can be stored; several become one."""
+        whole = have.seq if confirmed else 0
         if self._pending is None:
-            self._pending = Acked(self._stored, have, totals, fates, want, confirmed, self._clear)
+            self._pending = Acked(self._stored, have, totals, fates, want, confirmed, self._clear, whole)
             return
         p = self._pending
         end = have if have.seq > p.have.seq else p.have
         newest = max((t for t in (totals, p.totals) if t is not None), key=lambda t: t.received, default=None)
         fates, want, confirmed = p.fates + fates, p.want + want, p.confirmed + confirmed
-        self._pending = Acked(p.start, end, newest, fates, want, confirmed, self._clear)
+        whole = min(filter(None, (whole, p.whole)), default=0)
+        self._pending = Acked(p.start, end, newest, fates, want, confirmed, self._clear, whole)
 
     def take_ack(self, now: int) -> Acked | None:
         """The acknowledgement to store now, if one is due and none is being stored."""

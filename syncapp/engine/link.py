@@ -366,8 +366,10 @@ class LinkDriver:
         """Keep the lease, try parked changes again, while the conversation lives."""
         link, token = self._link(), self._token
         retry_at = time.monotonic()
+        refiltered = False
         while not self._closed.is_set():
             try:
+                refiltered = refiltered or await self._refilter()
                 if time.monotonic() >= retry_at:
                     retry_at = time.monotonic() + RETRY_EVERY
                     await self.retry()
@@ -375,7 +377,7 @@ class LinkDriver:
                     # A link that was removed has no lease either, and that is what its peer should hear.
                     there = await self._pool.run(lambda store: exists(store, link))
                     raise errors.LeaseLost(link=self._name()) if there else errors.LinkPausedHere()
-                async with asyncio.timeout(RENEW_EVERY):
+                async with asyncio.timeout(RENEW_EVERY if refiltered else 0):
                     await self._closed.wait()
             except TimeoutError:
                 continue
@@ -383,6 +385,17 @@ class LinkDriver:
                 self.end(error)
             except Exception as error:  # else nobody would keep the lease, unseen
                 self._broken(error)
+
+    async def _refilter(self) -> bool:
+        """After a change of row filters: look for a while for what the peer is to have now; whether all is done."""
+        link, agreement, token = self._link(), self._agreement, self._token
+        pause_at = time.monotonic() + RENEW_EVERY
+        while more := await self._pool.run(lambda store: store.refilter(link, agreement, token)):
+            self.wake()
+            if time.monotonic() >= pause_at:
+                break
+        self.wake()
+        return not more
 
     async def retry(self) -> None:
         """Try the parked changes that are due."""

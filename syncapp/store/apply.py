@@ -19,6 +19,7 @@ from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.store import parked
 from syncapp.store.base import Backend, Setup
 from syncapp.store.feed import feed_again
+from syncapp.store.filters import touches
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.parked import Incoming
 from syncapp.store.resolve import Resolver
@@ -281,7 +282,7 @@ class Applier:
             result = write.result(field)
             version, known = verdict.merged.version, record.entries.get(field)
             if result == "applied" and version is not None:
-                number = number or self._numbering.next(incoming=True)
+                number = number or self._numbering.next(incoming=not self._may_enter(write))
                 record.entries[field] = Entry(version, number, self._link.id)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
@@ -296,6 +297,10 @@ class Applier:
             if record.id in self._recognised:
                 feed_again(record, self._numbering)
         return dirty
+
+    def _may_enter(self, write: Write) -> bool:
+        """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""
+        return touches(self._setup, self._link.id, write.change.table, write.verdicts)
 
     def _add_pairs(self, records: list[Record]) -> None:
         ids = [record.id for record in records]

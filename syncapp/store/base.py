@@ -50,7 +50,9 @@ class LinkInfo(msgspec.Struct, frozen=True):
     """A link as the store's logic sees it.
 
     ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
-    ``hold | match | empty``. ``active``: whether this program is the active side.
+    ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
+    filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
+    nothing of such a table is sent.
     """
 
     id: int
@@ -59,6 +61,8 @@ class LinkInfo(msgspec.Struct, frozen=True):
     match_by: dict[int, tuple[int, ...]] = {}
     missing: dict[int, str] = {}
     active: bool = False
+    filters: dict[int, dict[int, tuple[Any, ...]]] = {}
+    shut: dict[int, str] = {}
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -170,6 +174,13 @@ class FlowState(msgspec.Struct, frozen=True):
 
     flowing: bool = False
     resume: int | None = None
+
+
+class Refilter(msgspec.Struct, frozen=True):
+    """A row filter was changed: records with feed numbers in (after, until] are still to be looked through."""
+
+    after: int
+    until: int
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
@@ -347,7 +358,25 @@ class Backend(Protocol):
         ...
 
     # -- pairs --
-    def add_pairs(self, link: int, records: Collection[int]) -> None: ...
+    def add_pairs(self, link: int, records: Collection[int], whole: int = 0) -> None:
+        """These records exist on both sides; ``whole``: the peer has them as they stood at this number or later."""
+        ...
+
+    def pairs(self, link: int, records: Collection[int]) -> dict[int, int]:
+        """Those of these record ids that exist on both sides → 0, or the newest number that was kept from the peer."""
+        ...
+
+    def mark_left(self, link: int, records: Mapping[int, int]) -> None:
+        """Pairs of records outside the row filter: record id → the feed number that is kept from the peer."""
+        ...
+
+    def refilters(self, link: int) -> dict[int, Refilter]:
+        """Tables whose filter was changed and whose records have not all been looked through since, by table number."""
+        ...
+
+    def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
+        """How far a table was looked through; None: it is done."""
+        ...
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None: ...
 
@@ -380,6 +409,10 @@ class Backend(Protocol):
 
     def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
         """Mark queued log rows of these (uid, field) as replaced by a later edit."""
+        ...
+
+    def log_filtered(self, link: int, uids: Collection[bytes]) -> None:
+        """Mark queued log rows of these records as kept here by the row filter."""
         ...
 
     def log_sent(

@@ -14,7 +14,7 @@ from django.db import connections
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
-from syncapp.store import statements
+from syncapp.store import linktables, statements
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
 from syncapp.store.introspect import FieldDescription, ModelDescription
@@ -220,7 +220,9 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
     on_offer = {entry.number: entry for table in kept.tables.values() for entry in table.fields.values()}
     links = {link.pk: link for link in models.Link.objects.using(using).all()}
     match_by = _match_by(using, kept.tables)
+    options = linktables.read(using, kept.tables)
     captured = {number for of_link in match_by.values() for numbers in of_link.values() for number in numbers}
+    captured |= {number for of_link in options.values() for number in of_link.captured()}
     missing: dict[int, dict[int, str]] = {}
     logged: dict[int, set[int]] = {pk: set() for pk, link in links.items() if link.log}
     for mapping in models.Mapping.objects.using(using).exclude(direction=Direction.OFF):
@@ -239,6 +241,8 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
             pk: LinkInfo(
                 *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),
                 active=link.mode == models.Link.Mode.ACTIVE,
+                filters=options[pk].filters if pk in options else {},
+                shut=options[pk].shut if pk in options else {},
             )
             for pk, link in links.items()
         },

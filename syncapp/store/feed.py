@@ -15,6 +15,7 @@ from syncapp.core.changes import Batch, Cursor, Entry, Record, Row, RowKind, Sec
 from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
 from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
+from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.sealing import Numbering, seal
 
@@ -44,12 +45,15 @@ class Picked(NamedTuple):
     fields: tuple[int, ...]
 
 
-def pick(record: Record, peer: Peer, clear: int, *, paired: bool) -> Picked | None:
+def pick(
+    record: Record, peer: Peer, clear: int, *, paired: bool, filtered: Collection[int] = ()
+) -> Picked | None:
     """What of ``record`` goes to ``peer``: changes numbered above ``clear`` that it has not told us itself.
 
     Not only those above the reader's position: a record that changed again moved on in the feed, and the position may
     have passed the number of its earlier change meanwhile. Up to ``clear`` there is no such change left.
     A record whose latest number is none of its entries' was fed as such (see `feed_again`): it goes whole.
+    So does one that the peer lacks or that comes back into the row filter, whose fields are ``filtered``.
     """
     out = peer.agreement.out_fields(record.table)
     if not record.alive or not out:
@@ -60,7 +64,10 @@ def pick(record: Record, peer: Peer, clear: int, *, paired: bool) -> Picked | No
         if entry.seq > clear and field in out and not _from_peer(entry, peer)
     ]
     bare = all(entry.seq != record.seq for entry in record.entries.values())
-    if not fields and not bare:
+    entering = not paired and any(
+        field in record.entries and record.entries[field].seq > clear for field in filtered
+    )
+    if not (fields or bare or entering):
         return None
     if bare or not paired:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
@@ -97,6 +104,7 @@ class FeedReader:
         self._peer = peer
         self._numbering = numbering
         self._uids = Uids(backend, numbering)
+        self._filters = RowFilters(backend, setup, peer.link)
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._leftover = False
 
@@ -158,11 +166,32 @@ class FeedReader:
         return bool(rows)
 
     def _pick(self, records: list[Record]) -> list[Picked]:
-        clear = self._peer.clear
-        wanted = [r for r in records if pick(r, self._peer, clear, paired=True) is not None]
-        paired = self._backend.paired(self._peer.link, [r.id for r in wanted]) if wanted else set()
-        found = [pick(r, self._peer, clear, paired=r.id in paired) for r in wanted]
+        wanted = [r for r in records if self._pick_one(r, paired=False) is not None]
+        pairs = self._backend.pairs(self._peer.link, [r.id for r in wanted]) if wanted else {}
+        stopped = self._stop(wanted, pairs)
+        passing = [r for r in wanted if r.id not in stopped]
+        found = [self._pick_one(r, paired=pairs.get(r.id, 1) == 0) for r in passing]
         return [p for p in found if p is not None]
+
+    def _pick_one(self, record: Record, *, paired: bool) -> Picked | None:
+        filtered = self._filters.columns(record.table)
+        return pick(record, self._peer, self._peer.clear, paired=paired, filtered=filtered)
+
+    def _stop(self, records: list[Record], pairs: Mapping[int, int]) -> set[int]:
+        """The records that the row filter keeps here; the peer's copies of them are noted as left behind."""
+        stopped, unreadable, readable = self._filters.sift(records)
+        if readable:
+            self._backend.clear_unsendable(self._peer.link, readable)
+        if not stopped:
+            return stopped
+        kept = [record for record in records if record.id in stopped]
+        self._backend.mark_left(self._peer.link, {r.id: r.seq for r in kept if r.id in pairs})
+        if self._setup.links[self._peer.link].log:
+            self._backend.log_filtered(self._peer.link, [r.uid for r in kept])
+        if unreadable:
+            now = self._backend.now()
+            self._backend.save_problems([self._problem(*item, now) for item in unreadable])
+        return stopped
 
     def _load_some(self, picked: list[Picked], size: int) -> tuple[list[Picked], bool]:
         """`_cut`, loading in growing steps: large values beyond ``size`` are not even fetched."""
@@ -215,10 +244,12 @@ class FeedReader:
             if self._leftover and self._seal_rows_of(records):
                 records = list(self._backend.records_by_uid([record.uid for record in records]).values())
             paired = self._backend.paired(self._peer.link, [r.id for r in records]) if records else set()
+            lacking = [r for r in records if r.alive and r.id not in paired]
+            stopped = self._filters.sift(lacking).stopped
             level = [
                 Picked(r, RowKind.WHOLE, tuple(sorted(out)))
-                for r in records
-                if r.alive and r.id not in paired and (out := self._peer.agreement.out_fields(r.table))
+                for r in lacking
+                if r.id not in stopped and (out := self._peer.agreement.out_fields(r.table))
             ]
             self._load(level)
             front = level + front

@@ -26,6 +26,7 @@ from syncapp.store.base import (
     LogRow,
     PeerInfo,
     ProblemRow,
+    Refilter,
     Setup,
     Values,
 )
@@ -262,11 +263,33 @@ class MemoryBackend:
             self.database.put(self.database.status, link, state)
         return True
 
-    def add_pairs(self, link: int, records: Collection[int]) -> None:
+    def add_pairs(self, link: int, records: Collection[int], whole: int = 0) -> None:
         self._pairs(link, self.database.pairs[link] | set(records))
+        self._forget_left(link, {r for r in records if self.database.left[link].get(r, whole + 1) <= whole})
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._pairs(link, self.database.pairs[link] - set(records))
+        self._forget_left(link, records)
+
+    def _forget_left(self, link: int, records: Collection[int]) -> None:
+        for record in records:
+            self.database.pop(self.database.left[link], record)
+
+    def pairs(self, link: int, records: Collection[int]) -> dict[int, int]:
+        return {record: self.database.left[link].get(record, 0) for record in self.paired(link, records)}
+
+    def mark_left(self, link: int, records: Mapping[int, int]) -> None:
+        for record, seq in records.items():
+            self.database.put(self.database.left[link], record, seq)
+
+    def refilters(self, link: int) -> dict[int, Refilter]:
+        return dict(self.database.refilters[link])
+
+    def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
+        if state is None:
+            self.database.pop(self.database.refilters[link], table)
+        else:
+            self.database.put(self.database.refilters[link], table, state)
 
     def _pairs(self, link: int, records: set[int]) -> None:
         self.database.put(self.database.pairs, link, records)
@@ -320,6 +343,9 @@ class MemoryBackend:
     def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
         wanted = set(keys)
         self._relabel(lambda r: "replaced" if r.link == link and (r.uid, r.field) in wanted else None)
+
+    def log_filtered(self, link: int, uids: Collection[bytes]) -> None:
+        self._relabel(lambda r: "filtered" if r.link == link and r.uid in uids else None)
 
     def log_sent(
         self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]

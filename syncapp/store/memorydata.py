@@ -18,6 +18,7 @@ from syncapp.store.base import (
     LogRow,
     PeerInfo,
     ProblemRow,
+    Refilter,
     RowRefused,
     Setup,
     Values,
@@ -56,6 +57,8 @@ class MemoryDatabase:
         self.status: dict[int, LinkStatus] = {}
         self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
         self.pairs: dict[int, set[int]] = defaultdict(set)
+        self.left: dict[int, dict[int, int]] = defaultdict(dict)
+        self.refilters: dict[int, dict[int, Refilter]] = defaultdict(dict)
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []

@@ -14,8 +14,9 @@ from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello
 from syncapp.core.policy import BATCH_BYTES
 from syncapp.store.apply import Applier, Source
-from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Setup
+from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
+from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
 from syncapp.store.parked import translate
 from syncapp.store.sealing import Numbering, seal
@@ -25,6 +26,8 @@ SEAL_ROWS = 1000
 #: How many records that we lack are asked for at once.
 WANT_MOST = 1000
 FOREVER = 2**62
+#: Records looked through in one transaction after a change of row filters.
+REFILTER_RECORDS = 500
 
 
 class Applied(NamedTuple):
@@ -135,8 +138,7 @@ class Store:
             self._check_lease(link, self.backend.save_cursors(cursors) and cursors.lease_token == token)
             if ack.confirmed:
                 confirmed = set(ack.confirmed) - set(ack.want)
-                records = self.backend.records_by_uid(confirmed)
-                self.backend.add_pairs(link, {record.id for record in records.values()})
+                arrived(self.backend, link, self.backend.records_by_uid(confirmed).values(), ack)
             if ack.want:
                 self._send_whole(link, ack.want)
             self._log_sent(link, ack, cursors.last_exchange)
@@ -250,6 +252,7 @@ class Store:
             self._check_identity(hello, instance_of(state.origin), cursors.peer_instance)
             self._check_feeds(hello, state.head, cursors.acked, cursors.applied)
             agreement = agree(self.backend.catalogue(link), hello.catalogue)
+            withhold(self.backend.setup().links[link], agreement)
             peer = PeerInfo(
                 instance=hello.instance,
                 epoch=hello.epoch,
@@ -335,6 +338,31 @@ class Store:
                         record.entries[field] = record.entries[field]._replace(seq=record.seq)
             self.backend.save_records(records)
         numbering.close()
+
+    def refilter(self, link: int, agreement: Agreement, token: int, records: int = REFILTER_RECORDS) -> bool:
+        """After a change of row filters: feed what the peer lacks and what passes now; whether there is more to do.
+
+        Only records that were edited since their table joined the link: older rows are initial sync's business.
+        """
+        with self.backend.transaction():
+            self._check_lease(link, self.backend.cursors(link).lease_token == token)
+            found = self.backend.refilters(link)
+            pending = {table: state for table, state in found.items() if agreement.out_fields(table)}
+            if not pending:
+                return False
+            table, state = next(iter(pending.items()))
+            setup, numbering = self.backend.setup(), self._numbering()
+            seen = [r for r in self.backend.records_after(state.after, records) if r.seq <= state.until]
+            # Taken now: what is fed again below moves to the end.
+            rest = Refilter(seen[-1].seq, state.until) if len(seen) == records else None
+            filters = RowFilters(self.backend, setup, link)
+            missed = again(filters, self.backend, link, agreement, [r for r in seen if r.table == table])
+            for record in missed:
+                feed_again(record, numbering)
+            self.backend.save_records(missed)
+            numbering.close()
+            self.backend.save_refilter(link, table, rest)
+            return rest is not None or len(pending) > 1
 
     # -- leases ---------------------------------------------------------------------------------------------
 

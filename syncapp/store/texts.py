@@ -83,6 +83,10 @@ SUSPENDED: dict[str, str] = {
         "version."
     ),
 }
+SUSPENDED[mapping.SUSPENDED_FILTER] = N_(
+    'The row filter asks about "{column}", which the table no longer has as it was. Nothing of the table is sent until '
+    "the filter is corrected in the configuration."
+)
 SUSPENDED_UNKNOWN = N_('The field "{field}" does not flow ({code}).')
 
 

@@ -18,6 +18,7 @@ from syncapp.store.base import (
     LogRow,
     PeerInfo,
     ProblemRow,
+    Refilter,
     RowRefused,
     Values,
 )
@@ -481,6 +482,38 @@ class BackendContract:
             backend.drop_pairs(world.link, [one, two])
             assert backend.paired(world.link, [one, two]) == set()
 
+    def test_what_was_kept_from_the_peer(self, world: World) -> None:
+        backend = world.backend
+        records = [Record(0, world.clients, str(i), uid(i), entries={}) for i in (1, 2, 3)]
+        with backend.transaction():
+            backend.save_records(records)
+            one, two, three = ids = [record.id for record in records]
+            backend.add_pairs(world.link, [one, two])
+            assert backend.pairs(world.link, ids) == {one: 0, two: 0}
+            backend.mark_left(world.link, {one: 5, two: 8})
+            assert backend.pairs(world.link, ids) == {one: 5, two: 8}
+            assert backend.paired(world.link, ids) == {one, two}
+            backend.add_pairs(world.link, ids)
+            assert backend.pairs(world.link, ids) == {one: 5, two: 8, three: 0}
+            backend.add_pairs(world.link, ids, 7)
+            assert backend.pairs(world.link, ids) == {one: 0, two: 8, three: 0}
+            backend.drop_pairs(world.link, [two])
+            backend.add_pairs(world.link, [two])
+            assert backend.pairs(world.link, [two]) == {two: 0}
+
+    def test_how_far_a_filtered_table_was_looked_through(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            assert backend.refilters(world.link) == {}
+            backend.save_refilter(world.link, world.clients, Refilter(3, 9))
+            backend.save_refilter(world.link, world.orders, Refilter(0, 9))
+            backend.save_refilter(world.link, world.clients, Refilter(6, 9))
+            assert backend.refilters(world.link) == {
+                **{world.clients: Refilter(6, 9), world.orders: Refilter(0, 9)},
+            }
+            backend.save_refilter(world.link, world.orders, None)
+            assert backend.refilters(world.link) == {world.clients: Refilter(6, 9)}
+
     # -- problems --
 
     def problem(self, world: World, number: int, **changes: Any) -> ProblemRow:
@@ -581,3 +614,11 @@ class BackendContract:
         assert self.results(world) == {
             **{1: "queued", 2: "replaced", 3: "sent", 4: "superseded", 5: "sent", 6: "queued"},
         }
+
+    def test_log_rows_that_the_filter_kept(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            backend.add_log([self.log(world, i, seq=i) for i in range(1, 4)])
+            backend.log_filtered(world.link, [uid(2), uid(9)])
+            backend.log_sent(world.link, 0, 9, 99, {})
+        assert self.results(world) == {1: "sent", 2: "filtered", 3: "sent"}

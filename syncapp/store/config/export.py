@@ -12,6 +12,7 @@ from syncapp import conf
 from syncapp.core.address import PEER_PATH
 from syncapp.core.mapping import Direction
 from syncapp.models import Link, LinkTable, Mapping
+from syncapp.store.config import filters
 from syncapp.store.config.rules import export_rules
 from syncapp.store.config.write import FTP_SECRET, PASSWORD_VARIABLE
 
@@ -111,6 +112,8 @@ def _tables(link: Link, using: str) -> AoT:
         table.add("table", row.table.label)
         if row.match_by:
             table.add("match_by", row.match_by)
+        if filter := row.options.get("filter"):
+            table.add("filter", filters.exported(filter))
         fields = tomlkit.table()
         for mapping in mappings.get(row.table_id, ()):
             fields.add(mapping.field.name, _field(mapping))

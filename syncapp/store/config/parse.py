@@ -9,6 +9,7 @@ from typing import Any
 from syncapp.core.mapping import Direction
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.errors import BadConfigFile, NotAvailable, SyncError, UnknownDirection, WrongSetting
+from syncapp.store.config import filters
 from syncapp.store.config.reader import Reader, describe
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, RuleSpec, TableSpec
 
@@ -168,14 +169,14 @@ def _table(link: str, table: dict[str, Any], parent: Reader) -> TableSpec:
     if label:
         reader.place = f'{parent.place}, table "{label}"'
     match_by = reader.texts("match_by")
-    reader.unavailable("filter", "a filter of rows (filter)")
+    filter = filters.read(reader)
     if reader.choice("apply", APPLY, "bulk") == "save":
         reader.errors.append(NotAvailable(place=reader.place, what='apply = "save"'))
     fields = tuple(
         _field(name, f"{label}.{name}", value, link, parent) for name, value in reader.table("fields").items()
     )
     reader.finish()
-    return TableSpec(label, match_by, fields)
+    return TableSpec(label, match_by, fields, filter)
 
 
 def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> FieldSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class TableSpec:
     label: str
     match_by: tuple[str, ...] = ()
     fields: tuple[FieldSpec, ...] = ()
+    #: The row filter: column → the values that pass, as written; None for null.
+    filter: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
@@ -39,6 +40,7 @@ from syncapp.errors import (
 )
 from syncapp.models import Link, LinkState
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
+from syncapp.store.config import filters
 from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
 
@@ -64,6 +66,8 @@ class TablePlan:
     table: CatalogueTable
     match_by: tuple[str, ...]
     fields: tuple[FieldPlan, ...]
+    #: As `models.LinkTable.options` keeps them.
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,14 @@ class _Validator:
         fields = tuple(plan for f in spec.fields if (plan := self._field(table, f)) is not None)
         self._check_match_by(table, spec.match_by)
         self._check_columns(table, fields)
-        return TablePlan(table, spec.match_by, fields)
+        return TablePlan(table, spec.match_by, fields, self._table_options(table, spec))
+
+    def _table_options(self, table: CatalogueTable, spec: TableSpec) -> dict[str, Any]:
+        filter, errors = filters.check(
+            self.spec.name, table, spec.filter, lambda name: self._find(table, name)
+        )
+        self.errors += errors
+        return {"filter": filter} if filter else {}
 
     def _find(self, table: CatalogueTable, name: str) -> CatalogueField | None:
         entry = table.fields.get(name)

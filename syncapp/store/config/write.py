@@ -13,6 +13,7 @@ from syncapp.core.address import encode_code
 from syncapp.core.mapping import Direction
 from syncapp.models import Instance, Link, LinkState, LinkTable, Mapping
 from syncapp.store.catalogue import CatalogueTable
+from syncapp.store.config import filters
 from syncapp.store.config.spec import PasswordSpec
 from syncapp.store.config.validate import FieldPlan, LinkPlan, TablePlan
 
@@ -124,7 +125,18 @@ class _Writer:
         for row in known.values():
             row.delete(using=self.using)
             changes.append(f"{self.place}: table {row.table.label} was taken out.")
-        return changes + list(self._switch_off(mappings.values()))
+        changes += self._switch_off(mappings.values())
+        return changes + self._filter_notes() if changes else []
+
+    def _filter_notes(self) -> list[str]:
+        relations = [
+            (f"{table.table.label}.{field.entry.name}", field.entry.type.target)
+            for table in self.plan.tables
+            for field in table.fields
+            if field.spec.direction.sends and field.entry.type.target
+        ]
+        filtered = [table.table.label for table in self.plan.tables if table.options.get("filter")]
+        return list(filters.notes(self.place, filtered, relations))
 
     def _link_tables(self) -> Iterable[LinkTable]:
         return LinkTable.objects.using(self.using).filter(link=self.link).select_related("table")
@@ -132,14 +144,28 @@ class _Writer:
     def _table(self, plan: TablePlan, row: LinkTable | None) -> Iterator[str]:
         match_by = list(plan.match_by)
         if row is None:
-            rows = LinkTable.objects.using(self.using)
-            rows.create(link=self.link, table_id=plan.table.number, match_by=match_by)
+            row = LinkTable(link=self.link, table_id=plan.table.number, match_by=match_by)
+            row.since_seq = self.instance.head_seq
+            row.save(using=self.using)
             yield f"{self.place}: table {plan.table.label} was added."
         elif row.match_by != match_by:
             row.match_by = match_by
             row.save(using=self.using, update_fields=["match_by"])
             fields = ", ".join(match_by) or "nothing"
             yield f"{self.place}: records of {plan.table.label} are now matched by {fields}."
+        yield from self._table_options(plan, row)
+
+    def _table_options(self, plan: TablePlan, row: LinkTable) -> Iterator[str]:
+        before, row.options = row.options, plan.options
+        if before == plan.options:
+            return
+        filter = plan.options.get("filter", {})
+        if before.get("filter", {}) != filter:
+            yield filters.sentence(self.place, plan.table.label, filter)
+            if row.since_seq < self.instance.head_seq:
+                # Records that pass now and did not before are looked for at the next contact.
+                row.refilter_after, row.refilter_until = row.since_seq, self.instance.head_seq
+        row.save(using=self.using)
 
     def _field(self, table: CatalogueTable, plan: FieldPlan, row: Mapping | None) -> Iterator[str]:
         name = f"{table.label}.{plan.entry.name}"

@@ -19,6 +19,7 @@ from syncapp.store.base import (
     LogRow,
     PeerInfo,
     ProblemRow,
+    Refilter,
     Setup,
     Values,
 )
@@ -168,8 +169,20 @@ class SqlBackend:
     def paired(self, link: int, records: Collection[int]) -> set[int]:
         return self._links.paired(link, records)
 
-    def add_pairs(self, link: int, records: Collection[int]) -> None:
-        self._links.add_pairs(link, records)
+    def add_pairs(self, link: int, records: Collection[int], whole: int = 0) -> None:
+        self._links.add_pairs(link, records, whole)
+
+    def pairs(self, link: int, records: Collection[int]) -> dict[int, int]:
+        return self._links.pairs(link, records)
+
+    def mark_left(self, link: int, records: Mapping[int, int]) -> None:
+        self._links.mark_left(link, records)
+
+    def refilters(self, link: int) -> dict[int, Refilter]:
+        return self._links.refilters(link)
+
+    def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
+        self._links.save_refilter(link, table, state)
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._links.drop_pairs(link, records)
@@ -205,6 +218,9 @@ class SqlBackend:
 
     def log_replaced(self, link: int, keys: Sequence[tuple[bytes, int]]) -> None:
         self._memories.log_replaced(link, keys)
+
+    def log_filtered(self, link: int, uids: Collection[bytes]) -> None:
+        self._memories.log_filtered(link, uids)
 
     def log_sent(
         self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]

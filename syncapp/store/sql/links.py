@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from syncapp.core.changes import Cursor, Totals
-from syncapp.store.base import FlowState, LinkCursors, LinkStatus, PeerInfo
+from syncapp.store.base import FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter
 from syncapp.store.sql.database import Database
 
 _TOTALS = ("received", "applied", "superseded", "duplicate", "parked")
@@ -86,7 +86,21 @@ _SAVE_FLOW = (
     'UPDATE "syncapp_mapping" SET "flowing" = %s, "resume_seq" = %s WHERE "link_id" = %s AND "field_id" = %s'
 )
 _PAIRED = 'SELECT "record_id" FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
-_PAIR = 'INSERT INTO "syncapp_pair" ("link_id", "record_id") VALUES (%s, %s) ON CONFLICT DO NOTHING'
+_PAIRS = 'SELECT "record_id", "left" FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
+_PAIR = (
+    'INSERT INTO "syncapp_pair" ("link_id", "record_id", "left") VALUES (%s, %s, 0) '
+    'ON CONFLICT ("link_id", "record_id") DO UPDATE SET "left" = 0 '
+    'WHERE "syncapp_pair"."left" > 0 AND "syncapp_pair"."left" <= %s'
+)
+_LEFT = 'UPDATE "syncapp_pair" SET "left" = %s WHERE "link_id" = %s AND "record_id" = %s'
+_REFILTERS = (
+    'SELECT "table_id", "refilter_after", "refilter_until" FROM "syncapp_linktable" '
+    'WHERE "link_id" = %s AND "refilter_after" IS NOT NULL'
+)
+_SAVE_REFILTER = (
+    'UPDATE "syncapp_linktable" SET "refilter_after" = %s, "refilter_until" = %s '
+    'WHERE "link_id" = %s AND "table_id" = %s'
+)
 _UNPAIR = 'DELETE FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
 
 
@@ -181,8 +195,22 @@ class LinkTables:
     def paired(self, link: int, records: Collection[int]) -> set[int]:
         return {row[0] for row in self._database.query_in(_PAIRED, records, [link])}
 
-    def add_pairs(self, link: int, records: Collection[int]) -> None:
-        self._database.many(_PAIR, [(link, record) for record in records])
+    def add_pairs(self, link: int, records: Collection[int], whole: int = 0) -> None:
+        self._database.many(_PAIR, [(link, record, whole) for record in records])
+
+    def pairs(self, link: int, records: Collection[int]) -> dict[int, int]:
+        return dict(self._database.query_in(_PAIRS, records, [link]))
+
+    def mark_left(self, link: int, records: Mapping[int, int]) -> None:
+        self._database.many(_LEFT, [(seq, link, record) for record, seq in records.items()])
+
+    def refilters(self, link: int) -> dict[int, Refilter]:
+        rows = self._database.query(_REFILTERS, [link])
+        return {table: Refilter(after, until) for table, after, until in rows}
+
+    def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
+        after, until = (None, 0) if state is None else (state.after, state.until)
+        self._database.run(_SAVE_REFILTER, [after, until, link, table])
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._database.run_in(_UNPAIR, records, [link])

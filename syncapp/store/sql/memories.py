@@ -63,6 +63,7 @@ _QUEUE = (
 _QUEUE_OF = f'{_QUEUE} AND "uid" IN {{}}'
 _SENT = f'{_QUEUE} AND "seq" > %s AND "seq" <= %s'
 _REPLACED = 'UPDATE "syncapp_logentry" SET "result" = \'replaced\' WHERE "id" IN {}'
+_FILTERED = 'UPDATE "syncapp_logentry" SET "result" = \'filtered\' WHERE "id" IN {}'
 _RESULT = 'UPDATE "syncapp_logentry" SET "result" = %s, "at" = %s WHERE "id" IN {}'
 
 
@@ -150,6 +151,10 @@ class Memories:
         wanted = set(keys)
         queued = self._database.query_in(_QUEUE_OF, {uid for uid, _ in wanted}, [link])
         self._database.run_in(_REPLACED, [id for id, uid, field in queued if (bytes(uid), field) in wanted])
+
+    def log_filtered(self, link: int, uids: Collection[bytes]) -> None:
+        queued = self._database.query_in(_QUEUE_OF, uids, [link])
+        self._database.run_in(_FILTERED, [row[0] for row in queued])
 
     def log_sent(
         self, link: int, after: int, until: int, at: int, fates: Mapping[tuple[bytes, int], str]

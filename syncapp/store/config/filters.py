@@ -1,0 +1,192 @@
+"""The row filter of a link table: from the file to wire values, and back.
+
+In the file it is a table, column = value or list of values (*one of*). TOML has no null: ``{ null = true }`` says that.
+In `models.LinkTable.options` it is a dictionary, column → list of wire values.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import tomlkit
+from tomlkit.items import InlineTable
+
+from syncapp.core.mapping import FieldType, Kind
+from syncapp.errors import BadFilterField, BadFilterValue, SyncError
+from syncapp.store.catalogue import CatalogueField, CatalogueTable
+from syncapp.store.config.reader import Reader, describe
+from syncapp.store.values import checker
+
+Written = Mapping[str, tuple[Any, ...]]
+Wire = dict[str, list[Any]]
+
+_EXPECTED = "a value, a list of values, or { null = true } for an empty column"
+
+
+# -- from the file ------------------------------------------------------------------------------------------
+
+
+def read(reader: Reader) -> Written:
+    """The filter as written: column → its values, None for null."""
+    inner = Reader(f"{reader.place}, filter", reader.table("filter"), reader.errors)
+    found: dict[str, tuple[Any, ...]] = {}
+    for column, written in reader.table("filter").items():
+        values = written if isinstance(written, list) else [written]
+        if not values or not all(_simple(value) for value in values):
+            inner.wrong(column, _EXPECTED)
+            continue
+        found[column] = tuple(None if value == {"null": True} else value for value in values)
+    return found
+
+
+def _simple(value: Any) -> bool:
+    return value == {"null": True} or not isinstance(value, list | dict)
+
+
+# -- compared with the table --------------------------------------------------------------------------------
+
+
+def check(
+    link: str, table: CatalogueTable, written: Written, find: Callable[[str], CatalogueField | None]
+) -> tuple[Wire, list[SyncError]]:
+    """The filter in wire values, and what is wrong with it. ``find`` reports an unknown column itself."""
+    wire: Wire = {}
+    errors: list[SyncError] = []
+    for column, values in written.items():
+        entry = find(column)
+        if entry is None:
+            continue
+        if entry.type.kind not in _CONVERT or entry.description.system or not entry.description.column:
+            params = {"link": link, "table": table.label, "field": column, "kind": entry.type.kind.value}
+            errors.append(BadFilterField(**params))
+            continue
+        wire[column] = []
+        for value in values:
+            detail = _add(wire[column], value, entry)
+            if detail:
+                params = {"link": link, "table": table.label, "field": column, "value": describe(value)}
+                errors.append(BadFilterValue(**params, detail=detail))
+    return wire, errors
+
+
+def _add(found: list[Any], value: Any, entry: CatalogueField) -> str:
+    """Add ``value`` in wire form, once; or say why it cannot be one of the field's."""
+    try:
+        wire = None if value is None else _CONVERT[entry.type.kind](value, entry.type)
+    except (ValueError, TypeError, InvalidOperation) as error:
+        return str(error) if type(error) is ValueError else f"not of type {entry.type.text()}"
+    detail = checker(entry.type)(wire)
+    choices = _choices(entry)
+    if not detail and wire is not None and choices and wire not in choices:
+        detail = f"possible: {', '.join(map(str, choices))}"
+    if not detail and wire not in found:
+        found.append(wire)
+    return detail
+
+
+def _choices(entry: CatalogueField) -> list[Any]:
+    field = entry.description.field
+    if field is None or entry.type.kind not in (Kind.TEXT, Kind.INTEGER):
+        return []
+    return [value for value, _ in field.flatchoices]
+
+
+def _only(type: type[Any]) -> Callable[[Any, FieldType], Any]:
+    def convert(value: Any, field: FieldType) -> Any:
+        if value.__class__ is not type:
+            raise TypeError
+        return value
+
+    return convert
+
+
+def _float(value: Any, field: FieldType) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
+
+
+def _decimal(value: Any, field: FieldType) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    number, places = Decimal(str(value)), field.places or 0
+    rounded = number.quantize(Decimal(1).scaleb(-places))
+    if rounded != number:
+        raise ValueError(f"more than {places} decimal places")
+    return format(rounded or abs(rounded), "f")
+
+
+def _uuid(value: Any, field: FieldType) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(uuid.UUID(value))
+
+
+def _date(value: Any, field: FieldType) -> Any:
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value.isoformat()
+    return _only(str)(value, field)
+
+
+def _time(value: Any, field: FieldType) -> Any:
+    return value.isoformat() if isinstance(value, dt.time) else _only(str)(value, field)
+
+
+def _datetime(value: Any, field: FieldType) -> Any:
+    if not isinstance(value, dt.datetime):
+        return _only(str)(value, field)
+    if value.tzinfo is None:
+        raise ValueError("add its time zone, such as Z")
+    return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+_CONVERT: dict[Kind, Callable[[Any, FieldType], Any]] = {
+    Kind.TEXT: _only(str),
+    Kind.INTEGER: _only(int),
+    Kind.BOOLEAN: _only(bool),
+    Kind.DECIMAL: _decimal,
+    Kind.FLOAT: _float,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.DATETIME: _datetime,
+    Kind.UUID: _uuid,
+}
+
+
+# -- for people, and back into a file -----------------------------------------------------------------------
+
+
+def sentence(place: str, label: str, filter: Wire) -> str:
+    """What the filter does."""
+    if not filter:
+        return f"{place}: all records of {label} are sent now, without a filter."
+    parts = [f"{column} = {' or '.join(map(_shown, values))}" for column, values in filter.items()]
+    return f"{place}: of {label} only records with {' and '.join(parts)} are sent now."
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else describe(value)
+
+
+def notes(place: str, filtered: Iterable[str], relations: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What people should know of relations (field, target table) to tables that have a filter."""
+    known = {label.lower() for label in filtered}
+    for field, target in relations:
+        if target.lower() in known:
+            yield (
+                f"{place}: note that {target} has a filter: where {field} refers to a record that does not pass, it "
+                "waits in the other program until that record passes."
+            )
+
+
+def exported(filter: Wire) -> InlineTable:
+    """The filter as it stands in a file."""
+    table = tomlkit.inline_table()
+    for column, values in filter.items():
+        written = [{"null": True} if value is None else value for value in values]
+        table.append(column, written[0] if len(written) == 1 else written)
+    return table

@@ -1,0 +1,48 @@
+"""What is set per table of a link, in the numbers of this program: what `base.LinkInfo` has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from syncapp import models
+from syncapp.store.values import checker
+
+if TYPE_CHECKING:
+    from syncapp.store.catalogue import CatalogueTable
+
+
+@dataclass(slots=True)
+class TableOptions:
+    """The options of one link's tables, by table number; see `base.LinkInfo`."""
+
+    filters: dict[int, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
+    shut: dict[int, str] = field(default_factory=dict)
+
+    def captured(self) -> set[int]:
+        """The fields whose changes have to be noticed for these options."""
+        return {number for filter in self.filters.values() for number in filter}
+
+
+def read(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, TableOptions]:
+    """link → the options of its tables."""
+    found: dict[int, TableOptions] = {}
+    for row in models.LinkTable.objects.using(using).select_related("table"):
+        options = found.setdefault(row.link_id, TableOptions())
+        table = tables.get(row.table.label)
+        if table is not None and row.options.get("filter"):
+            _add_filter(options, table, row.options["filter"])
+    return found
+
+
+def _add_filter(options: TableOptions, table: CatalogueTable, written: Mapping[str, list[Any]]) -> None:
+    """A filter that cannot be told any more (its column is gone, or of another type) shuts the table."""
+    filter: dict[int, tuple[Any, ...]] = {}
+    for name, values in written.items():
+        entry = table.fields.get(name)
+        if entry is None or not entry.description.column or any(map(checker(entry.type), values)):
+            options.shut[table.number] = name
+            return
+        filter[entry.number] = tuple(values)
+    options.filters[table.number] = filter
