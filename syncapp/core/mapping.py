@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from syncapp.core.rules import Merge, Policy
+from syncapp.core.rules import SIDED, Merge, Policy
 
 
 class Direction(StrEnum):
@@ -405,7 +405,7 @@ def _rule_reason(mine: _Field, other: _Field, *, both: bool) -> Suspended | None
     if here.merge == Merge.SUM and not same_unit(here.type, there.type):
         params = {"field": here.name, "here": here.type.text(), "there": there.type.text()}
         return Suspended(number, SUSPENDED_RULE_TYPES, params)
-    if both and here.hub and there.hub and here.policy in (Policy.ACTIVE, Policy.PASSIVE):
+    if both and here.hub and there.hub and here.policy in SIDED:
         # Round a ring of programs each of which is overruled by the next, values would rotate for ever.
         return Suspended(number, SUSPENDED_RING, {"field": here.name, "policy": here.policy})
     return None

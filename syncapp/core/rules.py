@@ -19,6 +19,10 @@ class Policy(StrEnum):
     ASK = "ask"  # each keeps its own until a person decides
 
 
+#: Policies that name a side: where both ends of a link have further links, values would rotate under them.
+SIDED = frozenset({Policy.ACTIVE, Policy.PASSIVE})
+
+
 class Merge(StrEnum):
     """Whether one value wins, or both edits are joined."""
 

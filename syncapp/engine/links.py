@@ -10,6 +10,8 @@ import msgspec
 
 from syncapp import conf, errors
 from syncapp.core.address import normal_code
+from syncapp.core.mapping import Catalogue
+from syncapp.core.rules import SIDED
 from syncapp.engine.auth import Verifier, derive
 from syncapp.models import Instance, Link, LinkState
 from syncapp.store.base import LinkStatus
@@ -55,7 +57,7 @@ def load(store: Store) -> dict[int, LinkConfig]:
 
 
 def _config(store: Store, link: Link) -> LinkConfig:
-    catalogue = msgspec.msgpack.encode(store.backend.catalogue(link.pk))
+    catalogue = msgspec.msgpack.encode(_agreed_on(store.backend.catalogue(link.pk)))
     setup = store.backend.setup().links.get(link.pk)
     known = repr(
         (
@@ -84,6 +86,15 @@ def _config(store: Store, link: Link) -> LinkConfig:
         user_matching=link.user_matching,
         options=link.options,
         print=digest,
+    )
+
+
+def _agreed_on(catalogue: Catalogue) -> Catalogue:
+    """The catalogue without what no agreement rests on: other links matter only to policies that name a side."""
+    replace = msgspec.structs.replace
+    return tuple(
+        replace(table, fields=tuple(replace(f, hub=f.hub and f.policy in SIDED) for f in table.fields))
+        for table in catalogue
     )
 
 
