@@ -9,6 +9,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from project.database import SQLITE, database
+
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -113,33 +115,16 @@ TEMPLATES = [
 
 # ---- database, messages between processes --------------------------------------------------------
 
-SQLITE_OPTIONS: dict[str, Any] = {
-    # A transaction that reads first and writes later would fail when another wrote in between.
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    # FULL: what was acknowledged to a peer must survive a power cut.
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-}
+
+def _address() -> dict[str, Any]:
+    """Give what ``DATABASE_URL`` says, or the instance's own SQLite file."""
+    if env.str("DATABASE_URL", default=""):
+        return dict(env.db_url("DATABASE_URL"))
+    INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
+    return {"ENGINE": SQLITE, "NAME": str(INSTANCE_DIR / "db.sqlite3")}
 
 
-def _database() -> dict[str, Any]:
-    """Give the database that ``DATABASE_URL`` names, or the instance's own SQLite file."""
-    if not env.str("DATABASE_URL", default=""):
-        INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
-        config: dict[str, Any] = {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": str(INSTANCE_DIR / "db.sqlite3"),
-        }
-    else:
-        config = dict(env.db_url("DATABASE_URL"))
-    if config["ENGINE"] == "django.db.backends.sqlite3":
-        config["OPTIONS"] = {**SQLITE_OPTIONS, **config.get("OPTIONS", {})}
-    else:
-        config["CONN_HEALTH_CHECKS"] = True
-    return config
-
-
-DATABASES = {"default": _database()}
+DATABASES = {"default": database(_address(), SYNCAPP_INSTANCE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = env.str("REDIS_URL", default="")

@@ -20,7 +20,9 @@ from syncapp import conf
 from syncapp.store import introspect
 
 #: Databases whose changes can be captured.
-SUPPORTED_VENDORS = ("sqlite",)
+SUPPORTED_VENDORS = ("sqlite", "postgresql")
+#: `psycopg.IsolationLevel`, which need not be installed.
+READ_COMMITTED = 2
 
 _WAL = re.compile(r"journal_mode\s*=\s*['\"]?wal\b", re.IGNORECASE)
 _SYNCHRONOUS = re.compile(r"synchronous\s*=\s*['\"]?(\w+)", re.IGNORECASE)
@@ -29,7 +31,7 @@ _SAFE_SYNCHRONOUS = ("full", "extra", "2", "3")
 
 @register("syncapp")
 def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001, W001 to W003: can the database be captured, and is what it acknowledged kept."""
+    """E001, E004, E005, W001 to W003, W008: can the database be captured, and is what it acknowledged kept."""
     connection = connections["default"]
     if connection.vendor not in SUPPORTED_VENDORS:
         return [
@@ -39,7 +41,35 @@ def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="syncapp.E001",
             )
         ]
-    return list(_check_sqlite(connection.settings_dict)) if connection.vendor == "sqlite" else []
+    check = _check_sqlite if connection.vendor == "sqlite" else _check_postgresql
+    return list(check(connection.settings_dict))
+
+
+def _check_postgresql(database: dict[str, Any]) -> Iterator[CheckMessage]:
+    if find_spec("psycopg") is None:
+        yield Error(
+            "psycopg 3 is not installed: syncapp does not work with psycopg2.",
+            hint='Install it: pip install "psycopg[binary,pool]".',
+            id="syncapp.E004",
+        )
+    options = database.get("OPTIONS", {})
+    level = options.get("isolation_level")
+    if level is not None and int(level) != READ_COMMITTED:
+        yield Error(
+            "The database's transactions see one moment throughout (isolation_level): syncapp locks first and then has "
+            "to see what others committed meanwhile.",
+            hint="Take isolation_level out of OPTIONS of the database.",
+            id="syncapp.E005",
+        )
+    if re.search(
+        r"synchronous_commit\s*=\s*(off|false|no|0)", str(options.get("options", "")), re.IGNORECASE
+    ):
+        yield Warning(
+            "PostgreSQL commits with synchronous_commit=off: after a crash of its server, changes that count as "
+            "delivered may be gone.",
+            hint='Take it out of OPTIONS["options"] of the database.',
+            id="syncapp.W008",
+        )
 
 
 def _check_sqlite(database: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -540,6 +540,24 @@ class StoreErrorThere(StoreError):
     template = N_("The other program's database refused ({detail}). Its own log says more.")
 
 
+class DatabaseAway(StoreError):
+    # Without the database's own words: they may name hosts and users, and go to whoever dialled in.
+    code = "database_away"
+    template = N_(
+        "The database of this program cannot be used at the moment; its log says why. Synchronisation goes on by "
+        "itself as soon as it can. If that lasts, see that the database server runs, that its disk is not full and "
+        "that no other program keeps it locked."
+    )
+
+
+class DatabaseAwayThere(StoreError):
+    code = "database_away_there"
+    template = N_(
+        "The other program cannot use its database at the moment. Synchronisation goes on by itself as soon as it "
+        "can. If that lasts, see to the database of the other program."
+    )
+
+
 class LeaseLost(StoreError):
     code = "lease_lost"
     template = N_('Link "{link}" is now driven by another process of this program.')
@@ -659,6 +677,8 @@ _MIRRORED = {
     "paused_here": "paused",
     **{cls.code: "protocol_there" for cls in _tree(ProtocolError)},
     **{cls.code: "store_there" for cls in _tree(StoreError)},
+    # It is not broken, only away: there is something to wait for.
+    DatabaseAway.code: DatabaseAwayThere.code,
     # Another process of that program drives the link now: not a fault of its database.
     LeaseLost.code: Superseded.code,
 }

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, registry, run_checks
 from django.db import connections
 from django.test import override_settings
 from django.urls import include, path
+from psycopg import IsolationLevel
 
 from syncapp import checks
 
@@ -78,6 +79,27 @@ def test_sqlite(database: Any, change: dict[str, Any], expected: list[str]) -> N
 
 def test_sqlite_as_django_sets_it_up(database: Any) -> None:
     assert database() == ["syncapp.W001", "syncapp.W002"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, []),
+        ({"pool": {"max_size": 5}, "options": "-c statement_timeout=5s"}, []),
+        ({"isolation_level": IsolationLevel.READ_COMMITTED}, []),
+        ({"isolation_level": IsolationLevel.REPEATABLE_READ}, ["syncapp.E005"]),
+        ({"isolation_level": IsolationLevel.SERIALIZABLE}, ["syncapp.E005"]),
+        ({"options": "-c synchronous_commit=on"}, []),
+        ({"options": "-c synchronous_commit=off"}, ["syncapp.W008"]),
+    ],
+)
+def test_postgresql(database: Any, options: dict[str, Any], expected: list[str]) -> None:
+    assert database("postgresql", **options) == expected
+
+
+def test_the_old_driver_of_postgresql(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "psycopg" else True)
+    assert database("postgresql") == ["syncapp.E004"]
 
 
 def test_the_tests_themselves_run_on_what_is_checked() -> None:

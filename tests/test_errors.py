@@ -124,6 +124,8 @@ def test_a_fault_of_the_peer_is_never_shown_as_ours(cls: type[errors.SyncError])
         assert code == "protocol_there"
     elif cls is errors.LeaseLost:
         assert code == "replaced"
+    elif cls is errors.DatabaseAway:
+        assert code == "database_away_there"
     elif issubclass(cls, errors.StoreError):
         assert code == "store_there"
     assert params["detail"] == cls.code

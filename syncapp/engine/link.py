@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -152,7 +153,8 @@ class LinkDriver:
         link, token = self.config.id, self._token
         assert self.error is not None
         status = status_of(self.error)
-        await self._pool.run(lambda store: store.renew(link, token, 0, status))
+        with contextlib.suppress(errors.DatabaseAway):  # then the lease runs out by itself
+            await self._pool.run(lambda store: store.renew(link, token, 0, status))
 
     @property
     def position(self) -> int:

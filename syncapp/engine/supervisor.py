@@ -8,6 +8,7 @@ again. Everything that people configure is read from the database and followed a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -15,21 +16,21 @@ import sys
 import time
 from collections.abc import Callable
 
-from django.db import connections
-
 from syncapp import conf, details, errors
 from syncapp.core.policy import Backoff
 from syncapp.core.session import Role
 from syncapp.engine import links
 from syncapp.engine.auth import Throttle
 from syncapp.engine.codec import Codec
+from syncapp.engine.commits import GLANCE, open_wake
 from syncapp.engine.housekeeping import housekeep, prepare
 from syncapp.engine.link import LEASE, LinkDriver, new_session, now
 from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.engine.process import is_dead, owner_name
 from syncapp.engine.sides import ActiveSide, PassiveSide
-from syncapp.engine.wake import CommitWatch, LocalWake, Wake
+from syncapp.engine.wake import Wake
+from syncapp.store.store import Store
 from syncapp.transports.base import Channel
 from syncapp.transports.websocket import connect, parse_address
 
@@ -48,24 +49,6 @@ BREATH = 0.002
 NEAR, FAR = 4_000_000, 30_000_000
 #: Seconds that conversations may take to say goodbye.
 LAST_WORDS = 3.0
-
-
-#: Is there anything to seal, and where does the feed end? (The head as `store.sql` keeps it.)
-GLANCE = 'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
-
-
-def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
-    """What tells that something was committed to the database ``using``; ``busy``: by this process, most likely."""
-    connection = connections[using]
-    name = str(connection.settings_dict["NAME"])
-    if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
-        return CommitWatch(name, busy=busy)
-    if connection.vendor == "postgresql":
-        # Imported here: psycopg is there only where it is needed.
-        from syncapp.engine.listen import PostgresWatch
-
-        return PostgresWatch(using)
-    return LocalWake()
 
 
 class Identity:
@@ -139,6 +122,9 @@ class Host:
         if self._stopped:
             await channel.close(errors.Stopping.code)
             return
+        if self.pool.away:  # who it is cannot be looked up either
+            await channel.close(errors.DatabaseAway.code)
+            return
         if len(self._newcomers) >= MAX_NEWCOMERS:  # strangers must not fill our memory with half-open log-ins
             await channel.close(errors.Locked.code)
             return
@@ -152,7 +138,8 @@ class Host:
             self._newcomers.discard(driver)
         if not driver.was_live and links.tells(error):
             where = driver.config.code if driver.config else side.code
-            await self.pool.run(lambda store: links.note_failure(store, where, error))
+            with contextlib.suppress(errors.DatabaseAway):
+                await self.pool.run(lambda store: links.note_failure(store, where, error))
 
     def _driver(
         self,
@@ -250,6 +237,8 @@ class Host:
                 return
             self.configs = await self.pool.run(links.load)
             self._version = version
+        except errors.DatabaseAway:
+            return  # the pool has said so
         except Exception:
             logger.exception("The configuration cannot be read")
             return
@@ -277,13 +266,22 @@ class Supervisor:
         self._host.on_config = self._follow
         self._host.start()
         try:
-            await self._host.pool.run(prepare)
+            await self._tidy(prepare)
             while True:
-                await self._host.pool.run(housekeep)
+                await self._tidy(housekeep)
                 await asyncio.sleep(HOUSEKEEPING_EVERY)
         finally:
             await self._end([*self._tasks.values()])
             await self._host.stop()
+
+    async def _tidy(self, work: Callable[[Store], None]) -> None:
+        """Do ``work``, however long the database is away."""
+        while True:
+            try:
+                await self._host.pool.run(work)
+                return
+            except errors.DatabaseAway:
+                await asyncio.sleep(LOOK_EVERY)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
@@ -313,7 +311,8 @@ class Supervisor:
             await self._keep_dialling(config, held)
         finally:
             if held:
-                await self._host.pool.run(lambda store: store.renew(config.id, held[0], 0))
+                with contextlib.suppress(errors.DatabaseAway):
+                    await self._host.pool.run(lambda store: store.renew(config.id, held[0], 0))
 
     async def _keep_dialling(self, config: LinkConfig, held: list[int]) -> None:
         backoff = Backoff(random.random)
@@ -328,13 +327,16 @@ class Supervisor:
                     continue
                 held[:] = [token]
                 error, lived = await self._attempt(config, token)
+            except errors.DatabaseAway as away:
+                error, lived = away, False
             except Exception:
                 logger.exception("Link %s failed", config.name)
                 error, lived = errors.StoreError(detail=details.OWN_MISTAKE), False
             if lived and not error.permanent:
                 backoff.reset()
             # A machine that is away costs nothing to ask; one that answers and refuses is asked less and less.
-            delay = backoff.next(NEAR if isinstance(error, errors.Unreachable) else FAR)
+            near = isinstance(error, errors.Unreachable | errors.DatabaseAway | errors.DatabaseAwayThere)
+            delay = backoff.next(NEAR if near else FAR)
             if isinstance(error, errors.Locked) and shown is not None:
                 error = shown  # what it was locked for says more
             shown = error
@@ -371,6 +373,8 @@ class Supervisor:
         status = status_of(error, attempt, time.time_ns() // 1000 + delay)
         try:
             await self._host.pool.run(lambda store: store.renew(config.id, token, delay + LEASE, status))
+        except errors.DatabaseAway:
+            pass  # the pool has said so
         except Exception:
             logger.exception("The state of link %s cannot be noted", config.name)
 

@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, close_old_connections
 from django.utils import translation
 
-from syncapp.engine.supervisor import open_wake
+from syncapp.engine.commits import open_wake
 from syncapp.store.status import now_us, read_facts, statuses
 
 log = logging.getLogger(__name__)

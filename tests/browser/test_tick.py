@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from syncapp.web import build
-from tests.instances.pair import Pair, make_templates, pair
+from tests.instances.pair import Pair, pair
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,7 +26,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator
     """Two connected programs."""
     if build.entry() is None:
         pytest.skip("the panel has not been built: make setup")
-    with pair(make_templates(tmp_path_factory.getbasetemp() / "templates"), tmp_path) as made:
+    with pair(tmp_path_factory.getbasetemp() / "templates", tmp_path) as made:
         made.start()
         yield made
 

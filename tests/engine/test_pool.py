@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from syncapp.engine import pool as module
 from syncapp.engine.pool import StorePool
-from syncapp.errors import Stopping
+from syncapp.errors import DatabaseAway, Stopping
 from syncapp.store.store import Store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +30,7 @@ def pool() -> Iterator[StorePool]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.0,))
+    monkeypatch.setattr(module, "BUSY_PAUSES", (0.0,))
 
 
 class Away:
@@ -67,15 +70,77 @@ def test_sqlite_has_one_thread_and_others_several(monkeypatch: pytest.MonkeyPatc
     assert StorePool(threads=2)._executor._max_workers == 2
 
 
-@pytest.mark.parametrize("error", [OperationalError("database is locked"), InterfaceError("gone")])
+@pytest.mark.parametrize("error", [OperationalError("server gone\n away"), InterfaceError("gone")])
 async def test_a_database_that_is_away_is_waited_for(
     pool: StorePool, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Said once, and once more when it is back."""
     work = Away(error, times=7)
-    with caplog.at_level(logging.WARNING, "syncapp.engine.pool"):
+    with caplog.at_level(logging.INFO, "syncapp.engine.pool"):
         assert await pool.run(work) == "back"
     assert work.calls == 8
-    assert len(caplog.records) == 7
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "gone" in caplog.messages[0]
+    assert "\n" not in caplog.messages[0]
+
+
+async def test_one_that_is_busy_is_tried_again_in_silence(
+    pool: StorePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Away(_caused(sqlite3.SQLITE_BUSY), times=module.BUSY_OFTEN - 1)
+    with caplog.at_level(logging.INFO, "syncapp.engine.pool"):
+        assert await pool.run(work) == "back"
+    assert caplog.records == []
+    work = Away(_caused(sqlite3.SQLITE_BUSY), times=3 * module.BUSY_OFTEN)
+    with caplog.at_level(logging.INFO, "syncapp.engine.pool"):
+        assert await pool.run(work) == "back"
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    assert not pool.away
+
+
+async def test_nothing_to_wait_for_is_the_callers(pool: StorePool) -> None:
+    with pytest.raises(OperationalError):
+        await pool.run(Away(_caused(sqlite3.SQLITE_ERROR), times=1))
+    assert not pool.away
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL])
+async def test_one_that_stays_away_is_said_to_be_so(
+    pool: StorePool, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    work = Away(_caused(code), times=10**9)
+    with pytest.raises(DatabaseAway):
+        await pool.run(work)
+    assert work.calls > 1
+    assert pool.away == (code == sqlite3.SQLITE_FULL), "one that is busy lets others in"
+    work.times = 0
+    assert await pool.run(work) == "back"
+    assert not pool.away
+
+
+async def test_while_it_is_away_one_caller_asks_for_all(
+    pool: StorePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.02,))
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    works = [Away(OperationalError("gone"), times=10**9) for _ in range(50)]
+    results = await asyncio.gather(*(pool.run(work) for work in works), return_exceptions=True)
+    assert {type(result) for result in results} == {DatabaseAway}
+    # All of them came before it was known; then one at a time.
+    assert sum(work.calls for work in works) < 2 * len(works)
+    began = time.monotonic()
+    with pytest.raises(DatabaseAway):
+        await pool.run(works[0])
+    assert time.monotonic() - began < 0.1, "it has been away for long: nobody waits again"
+
+
+def _caused(code: int) -> OperationalError:
+    """As Django raises what SQLite raised."""
+    error, cause = OperationalError("no"), sqlite3.OperationalError("no")
+    cause.sqlite_errorcode = code
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize("error", [DatabaseError("no"), ValueError("no"), Stopping()])

@@ -8,22 +8,33 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgres
 from tests.instances import pair as pairs
-from tests.instances.pair import Pair
+from tests.instances.databases import POSTGRESQL
+from tests.instances.pair import Kinds, Pair
 
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Databases that each pair starts from; shared by pytest-xdist's workers."""
+    """Where the databases are that each pair starts from; shared by pytest-xdist's workers."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    return pairs.make_templates(shared / "templates")
+    return shared / "templates"
+
+
+@pytest.fixture(scope="module")
+def kinds(request: pytest.FixtureRequest) -> Kinds:
+    """Which databases the office and the branch have; see `on`."""
+    chosen: Kinds = getattr(request, "param", pairs.SAME)
+    if POSTGRESQL in chosen and postgres.missing():
+        pytest.skip(postgres.missing())
+    return chosen
 
 
 @pytest.fixture
-def pair(templates: Path, tmp_path: Path) -> Iterator[Pair]:
+def pair(templates: Path, tmp_path: Path, kinds: Kinds) -> Iterator[Pair]:
     """Two linked programs; the test starts them."""
-    with pairs.pair(templates, tmp_path) as made:
+    with pairs.pair(templates, tmp_path, kinds=kinds) as made:
         yield made
 
 
@@ -35,9 +46,9 @@ def live(pair: Pair) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def lasting(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def lasting(templates: Path, tmp_path_factory: pytest.TempPathFactory, kinds: Kinds) -> Iterator[Pair]:
     """Two connected programs for all tests of a module that leave them connected."""
-    with pairs.pair(templates, tmp_path_factory.mktemp("pair")) as made:
+    with pairs.pair(templates, tmp_path_factory.mktemp("pair"), kinds=kinds) as made:
         made.start()
         yield made
 

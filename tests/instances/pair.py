@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
-import sqlite3
+import secrets
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from project.demo.instances import CONFIG_DIR, WRITTEN_ADDRESS
+from tests import postgres
+from tests.instances.databases import SQLITE, Database, PostgresDatabase, SqliteFile
 from tests.instances.program import Program
 from tests.instances.waiting import wait_until
+from tests.pgbouncer import PgBouncer
 
 OFFICE, BRANCH = "office", "branch"
 CLIENTS = 20
@@ -56,7 +58,7 @@ class Pair:
 
     def dial(self, url: str) -> None:
         """Let the branch call the office at ``url``."""
-        dial(self.branch.database, url)
+        dial(self.branch, url)
 
     def at_rest(self) -> bool:
         """Whether everything that was written has been exchanged and accounted for on both sides."""
@@ -93,9 +95,9 @@ def _at_rest(sender: Program, receiver: Program) -> bool:
     return told and out["scanned_seq"] >= head and out["sent"] == sum(received[fate] for fate in fates)
 
 
-def dial(database: Path, url: str) -> None:
+def dial(program: Program, url: str) -> None:
     """Change the address of the active link as the panel would: the engine follows the version."""
-    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+    with program.connection() as connection:
         connection.execute("UPDATE syncapp_link SET address = ?", (url,))
         connection.execute("UPDATE syncapp_instance SET config_version = config_version + 1")
 
@@ -105,21 +107,30 @@ def link_file(side: str) -> str:
     return (CONFIG_DIR / f"{'head-office' if side == OFFICE else 'branch'}.toml").read_text()
 
 
-def make_templates(folder: Path) -> Path:
+def make_templates(folder: Path, kind: str) -> None:
     """In ``folder``, once for all processes of a test run: databases of two linked programs that never met."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / f"{kind} lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            _make(folder)
-            (folder / "done").touch()
-    return folder
+        if not (folder / f"{kind} done").exists():
+            _make(folder, kind)
+            (folder / f"{kind} done").touch()
 
 
-def _make(folder: Path) -> None:
-    office, branch = Program(folder / OFFICE, OFFICE), Program(folder / BRANCH, BRANCH)
+def _template(folder: Path, kind: str, name: str) -> Database:
+    if kind == SQLITE:
+        return SqliteFile(folder / name)
+    return PostgresDatabase(postgres.shared(), f"template_{name}")
+
+
+def _make(folder: Path, kind: str) -> None:
+    office, branch = (
+        Program(folder / name, name, database=_template(folder, kind, name)) for name in (OFFICE, BRANCH)
+    )
+    if isinstance(office.database, PostgresDatabase):
+        office.database.cluster.create(office.database.name)
     office.shell(_calls(("migrate", "-v0"), ("demodata", "--clients", str(CLIENTS))) + ADMIN)
-    shutil.copy(office.database, branch.database)
+    office.database.copy_to(branch.database)
     for program in (office, branch):
         file = program.folder / "link.toml"
         file.write_text(link_file(program.name))
@@ -139,14 +150,28 @@ ADMIN = (
 )
 
 
+Kinds = tuple[str, str]
+SAME: Kinds = (SQLITE, SQLITE)
+
+
 @contextmanager
-def pair(templates: Path, folder: Path, *, apart: bool = False) -> Iterator[Pair]:
-    """Two linked programs that don't run yet; ended with the block, their logs printed."""
+def pair(
+    templates: Path,
+    folder: Path,
+    *,
+    kinds: Kinds = SAME,
+    apart: bool = False,
+    behind: PgBouncer | None = None,
+) -> Iterator[Pair]:
+    """Two linked programs that don't run yet; ended with the block, their logs printed.
+
+    ``kinds``: of the office's and the branch's databases. ``behind``: a pooler in front of those of PostgreSQL.
+    """
     made = []
-    for name in (OFFICE, BRANCH):
-        program = Program(folder / name, name, apart=apart)
-        for file in (templates / name).glob("db.sqlite3*"):
-            shutil.copy(file, program.folder)
+    for name, kind in zip((OFFICE, BRANCH), kinds, strict=True):
+        make_templates(templates, kind)
+        program = Program(folder / name, name, apart=apart, database=_database(folder / name, kind, behind))
+        _template(templates, kind, name).copy_to(program.database)
         made.append(program)
     both = Pair(*made)
     assert WRITTEN_ADDRESS in both.branch.value("SELECT address FROM syncapp_link")
@@ -157,4 +182,13 @@ def pair(templates: Path, folder: Path, *, apart: bool = False) -> Iterator[Pair
         for program in both.both:
             program.thaw()
             program.kill()
+            program.database.remove()
             print(f"--- {program.name}\n{program.tail()}")
+
+
+def _database(folder: Path, kind: str, behind: PgBouncer | None) -> Database:
+    if kind == SQLITE:
+        folder.mkdir(parents=True, exist_ok=True)
+        return SqliteFile(folder)
+    name = f"{folder.name}_{secrets.token_hex(4)}"
+    return PostgresDatabase(postgres.shared(), name, behind.url if behind else None)

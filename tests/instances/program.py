@@ -7,16 +7,16 @@ import os
 import random
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.instances.databases import Database, Outsider, Row, SqliteFile
 from tests.instances.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,8 +27,6 @@ PORTS = range(21_000, 32_000)
 #: A slow machine with other work needs several seconds for what takes one.
 PATIENCE = 60.0
 COMMAND_PATIENCE = 90.0
-
-Row = tuple[Any, ...]
 
 
 def free_port() -> int:
@@ -49,9 +47,12 @@ class Program:
     ``apart``: the web server and the engine are processes of their own, as in the Procfile.
     """
 
-    def __init__(self, folder: Path, name: str, *, apart: bool = False) -> None:
+    def __init__(
+        self, folder: Path, name: str, *, apart: bool = False, database: Database | None = None
+    ) -> None:
         self.folder = folder
         self.name = name
+        self.database = database or SqliteFile(folder)
         self.port = free_port()
         self.apart = apart
         #: Added to the environment of what is started next.
@@ -68,10 +69,6 @@ class Program:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def database(self) -> Path:
-        return self.folder / "db.sqlite3"
-
-    @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 
@@ -86,7 +83,7 @@ class Program:
             "SYNCAPP_INSTANCE": self.name,
             "SYNCAPP_TITLE": self.name.capitalize(),
             "SYNCAPP_PUBLIC_URL": self.url,
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.database.url,
             "MEDIA_ROOT": str(self.folder / "media"),
             "SECRET_KEY": f"for-tests-only-and-therefore-no-secret-{self.name}",
             "LINK_PASSWORD": PASSWORD,
@@ -221,17 +218,13 @@ class Program:
     # -- the database, past the program ---------------------------------------------------------------------
 
     @contextmanager
-    def connection(self, timeout: float = 30) -> Iterator[sqlite3.Connection]:
+    def connection(self, timeout: float = 30) -> Iterator[Outsider]:
         """A connection of an outsider; committed at the end of the block."""
-        with closing(sqlite3.connect(self.database, timeout=timeout, isolation_level="IMMEDIATE")) as made:
-            # As the program itself: a test's write must not be lost when its process is killed either.
-            made.execute("PRAGMA foreign_keys = ON")
-            with made:
-                yield made
+        with self.database.connection(timeout) as made:
+            yield made
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        with closing(sqlite3.connect(self.database, timeout=30)) as connection:
-            return connection.execute(sql, parameters).fetchall()
+        return self.database.rows(sql, parameters)
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of the first row; None without one."""
@@ -245,9 +238,8 @@ class Program:
 
     def state(self) -> dict[str, Any]:
         """The row that the engine keeps of its link: cheap to ask for again and again."""
-        with closing(sqlite3.connect(self.database, timeout=30)) as connection:
-            connection.row_factory = sqlite3.Row
-            return dict(connection.execute("SELECT * FROM syncapp_linkstate").fetchone() or {"state": ""})
+        found = self.database.records("SELECT * FROM syncapp_linkstate")
+        return found[0] if found else {"state": ""}
 
     def pending(self) -> int:
         """Rows of the journal that nothing has taken up."""

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.instances.databases import SqliteFile
 from tests.instances.pair import Pair
 from tests.instances.waiting import stays
 
@@ -19,7 +20,8 @@ HELD = 25
 def test_a_locked_database_is_waited_for(live: Pair) -> None:
     """Nothing is lost and nothing needs a hand: the receiver tries again until the lock is gone."""
     office, branch = live.both
-    with closing(sqlite3.connect(office.database, isolation_level=None)) as outsider:
+    assert isinstance(office.database, SqliteFile)
+    with closing(sqlite3.connect(office.database.path, isolation_level=None)) as outsider:
         outsider.execute("BEGIN IMMEDIATE")
         outsider.execute("UPDATE crm_client SET address = 'by the outsider' WHERE id = 2")
         branch.write("UPDATE crm_client SET phone = 'meanwhile' WHERE id = 1")

@@ -75,11 +75,42 @@ def test_a_sqlite_address_gets_the_same_options() -> None:
     assert database["OPTIONS"]["timeout"] == 20
 
 
+def _postgresql(query: str = "") -> dict[str, Any]:
+    url = f"postgres://me:secret@db.example:5433/crm{query}"
+    found: dict[str, Any] = read("DATABASES", DATABASE_URL=url, SYNCAPP_INSTANCE="office")["DATABASES"][
+        "default"
+    ]
+    return found
+
+
 def test_postgresql_by_its_address() -> None:
-    found = read("DATABASES", DATABASE_URL="postgres://me:secret@db.example:5433/crm")["DATABASES"]["default"]
+    found = _postgresql()
     assert found["ENGINE"] == "django.db.backends.postgresql"
     assert (found["HOST"], found["PORT"], found["NAME"], found["USER"]) == ("db.example", 5433, "crm", "me")
-    assert "transaction_mode" not in found.get("OPTIONS", {})
+    assert "transaction_mode" not in found["OPTIONS"]
+    assert found["OPTIONS"]["application_name"] == "syncapp-office"
+
+
+def test_postgresql_s_requests_share_a_pool() -> None:
+    found = _postgresql()
+    assert found["OPTIONS"]["pool"]["max_size"] == 10
+    assert found["CONN_MAX_AGE"] == 0
+    assert found["CONN_HEALTH_CHECKS"] is True
+    assert _postgresql("?pool=25")["OPTIONS"]["pool"]["max_size"] == 25
+    assert _postgresql("?pool=off")["OPTIONS"]["pool"] is None
+
+
+def test_postgresql_may_be_behind_a_pooler() -> None:
+    found = _postgresql()
+    assert found["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert found["OPTIONS"].get("prepare_threshold") is None
+
+
+def test_the_address_may_say_more_to_postgresql() -> None:
+    options = _postgresql("?sslmode=verify-full&connect_timeout=3")["OPTIONS"]
+    assert options["sslmode"] == "verify-full"
+    assert options["connect_timeout"] == 3
+    assert options["tcp_user_timeout"] == 20_000
 
 
 def test_redis_by_its_address() -> None:
@@ -144,6 +175,14 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
     )
     assert result.returncode != 0
     assert f"ImproperlyConfigured: {name} is {value!r}" in result.stderr
+
+
+def test_a_wrong_pool_is_named() -> None:
+    result = run(
+        "import project.settings", SECRET_KEY="x", DATABASE_URL="postgres://db.example/crm?pool=many"
+    )
+    assert result.returncode != 0
+    assert "ImproperlyConfigured: DATABASE_URL: pool is 'many'" in result.stderr
 
 
 @pytest.mark.django_db(transaction=True)

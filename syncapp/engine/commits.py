@@ -1,0 +1,26 @@
+"""How commits are noticed on each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import connections
+
+from syncapp.engine.wake import CommitWatch, LocalWake, Wake
+
+#: Is there anything to seal, and where does the feed end? (The head as `store.sql` keeps it.)
+GLANCE = 'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
+
+
+def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
+    """What tells that something was committed to the database ``using``; ``busy``: by this process, most likely."""
+    connection = connections[using]
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+        return CommitWatch(name, busy=busy)
+    if connection.vendor == "postgresql":
+        # Imported here: psycopg is there only where it is needed.
+        from syncapp.engine.listen import PostgresWatch
+
+        return PostgresWatch(using)
+    return LocalWake()
