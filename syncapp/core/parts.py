@@ -27,6 +27,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from syncapp.core.changes import Part
+from syncapp.core.mapping import FieldType, Kind
 
 Parts = tuple[Part, ...]
 Total = int | str
@@ -38,6 +39,12 @@ _LIMIT = 2**63
 _WHOLE = re.compile(r"-?\d{1,400}", re.ASCII)
 _PLAIN = re.compile(r"-?\d{1,400}(?:\.(\d{1,400}))?", re.ASCII)
 _EXACT = Context(prec=1000)
+
+
+def join_parts(one: Parts, other: Parts) -> Parts:
+    """All that is in either, whichever kind of value they make."""
+    sums = any(len(part) == 3 for part in (*one, *other))
+    return join_sums(one, other) if sums else join_unions(one, other)
 
 
 def _join(one: Parts, other: Parts, order: Callable[[Part], Any]) -> Parts:
@@ -53,9 +60,10 @@ def _join(one: Parts, other: Parts, order: Callable[[Part], Any]) -> Parts:
 # -- sums ---------------------------------------------------------------------------------------------------
 
 
-def join_sums(one: Parts, other: Parts, places: int | None) -> Parts:
+def join_sums(one: Parts, other: Parts) -> Parts:
     """All that is in either of two sums."""
-    return _join(one, other, lambda part: (part[1], units(part[2], places)))
+    # One author says one thing at one moment; only of two baselines of one moment the greater is taken.
+    return _join(one, other, lambda part: (part[1], Decimal(part[2])))
 
 
 def value_of(parts: Parts, places: int | None) -> Total:
@@ -74,6 +82,11 @@ def change_sum(parts: Parts, value: Total, origin: bytes, time: int, places: int
     mine = next((part for part in parts if part[0] == origin), (origin, -1, 0))
     part = (origin, max(time, mine[1] + 1), _total(units(mine[2], places) + added, places))
     return tuple(sorted((*(other for other in parts if other[0] != origin), part)))
+
+
+def places_of(type: FieldType) -> int | None:
+    """``places`` of sums in a field of this type."""
+    return (type.places or 0) if type.kind is Kind.DECIMAL else None
 
 
 def units(total: Total, places: int | None) -> int:

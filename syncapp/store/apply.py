@@ -16,12 +16,14 @@ from syncapp.core.changes import Entry, Record, RowKind
 from syncapp.core.clock import Version, join, sees
 from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
+from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
 from syncapp.store.base import Backend, Setup
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
+from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
-from syncapp.store.parked import Incoming
+from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.writing import Write, Writer
@@ -46,6 +48,7 @@ class Applier:
         self._link = setup.links[source.link]
         self._now = backend.now()
         self._resolver = Resolver(backend, setup, self._link)
+        self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
         self._recognised: set[int] = set()  # records that the peer called by another name
@@ -98,7 +101,7 @@ class Applier:
         horizon = self._now + self._source.future_bound
         for change in changes:
             fields = self._setup.tables[change.table].fields
-            for field, newest in [(f, _newest(c.version)) for f, c in change.cells.items()]:
+            for field, newest in [(f, _newest(c)) for f, c in change.cells.items()]:
                 if newest > horizon:
                     offset = f"{(newest - self._now) // 10**6} s"
                     label = self._ledger.label(change)
@@ -158,7 +161,8 @@ class Applier:
             if change.uid in partial:
                 for name in change.names:
                     if name in rows:
-                        change = parked.fold(reopen(rows[name]), change)
+                        fields = self._setup.tables[change.table].fields
+                        change = parked.fold(reopen(rows[name]), change, fields)
             completed.append(change)
         return completed
 
@@ -232,22 +236,32 @@ class Applier:
             pks = [known[change.uid].pk for change in group]
             rows = self._backend.rows(table, pks, columns)
             self._resolver.learn(group)
+            found = []
             for change in group:
                 record = known[change.uid]
-                values = dict(zip(columns, rows.get(record.pk, ()), strict=False))
-                writes.append(self._merge_record(change, record, values))
+                found.append(Found(change, record, dict(zip(columns, rows.get(record.pk, ()), strict=False))))
+            self._joiner.learn(found)
+            writes += [self._merge_record(*item) for item in found]
         return writes
 
     def _merge_record(self, change: Incoming, record: Record, ours: dict[int, Any]) -> Write:
         write = Write(change, record, create=False, ours=ours)
         info = self._setup.tables[change.table]
         for field, cell in change.cells.items():
-            entry = record.entries.get(field)
+            spec, entry = info.fields[field], record.entries.get(field)
+            if spec.merge is not Merge.VALUE and cell.version is not None:
+                self._joiner.join(write, field, cell, cell.version)
+                continue
             mine = entry.version if entry else None
-            local = self._resolver.local(info.fields[field], cell.value)
-            merged = merge_field(mine, cell.version, equal=local.ready and ours.get(field) == local.value)
-            if self._one_way(change.table, field) and mine is not None and cell.version is not None:
-                merged = _source_wins(merged, mine, cell.version, self._numbering.origin)
+            local = self._resolver.local(spec, cell.value)
+            equal = local.ready and ours.get(field) == local.value
+            if self._one_way(change.table, field):
+                merged = merge_field(mine, cell.version, equal=equal)
+                if mine is not None and cell.version is not None:
+                    merged = _source_wins(merged, mine, cell.version, self._numbering.origin)
+            else:
+                said = stance(spec.policy, active=self._link.active)
+                merged = merge_field(mine, cell.version, equal=equal, stance=said)
             write.decide(field, cell, merged, local)
         return write
 
@@ -283,7 +297,9 @@ class Applier:
             version, known = verdict.merged.version, record.entries.get(field)
             if result == "applied" and version is not None:
                 number = number or self._numbering.next(incoming=not self._may_enter(write))
-                record.entries[field] = Entry(version, number, self._link.id)
+                self._numbering.local |= verdict.back
+                via = 0 if verdict.back else self._link.id
+                record.entries[field] = Entry(version, number, via, verdict.parts)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
                 record.entries[field] = known._replace(version=version)
@@ -292,6 +308,8 @@ class Applier:
             mine, theirs = write.versions.get(field), verdict.cell.version
             if verdict.merged.outcome.conflict and mine is not None and theirs is not None:
                 self._ledger.keep_loser(write, field, mine, theirs)
+            elif verdict.loser is not None:
+                self._ledger.keep(write, field, verdict.loser)
         if number:
             record.seq = number
             if record.id in self._recognised:
@@ -323,11 +341,13 @@ class Applier:
                 self._arrived.add(name)
 
 
-def _newest(version: Version | None) -> int:
-    """The latest moment that a version speaks of."""
+def _newest(cell: Cell) -> int:
+    """The latest moment that a version, or a part of the value, speaks of."""
+    version = cell.version
     if version is None:
         return 0
-    return max(version.time, *(time for _, time in version.seen)) if version.seen else version.time
+    newest = max(version.time, *(time for _, time in version.seen)) if version.seen else version.time
+    return max(newest, *(part[1] for part in cell.parts)) if cell.parts else newest
 
 
 def _still_held(write: Write) -> bool:

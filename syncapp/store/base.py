@@ -200,6 +200,11 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 
+#: Code of a parked change that waits for a person's decision: both programs keep what they have until then.
+ASK = "ask"
+#: Code of a parked change of a sum that would leave the field's range.
+SUM_RANGE = "sum_range"
+
 #: Longer texts are kept cut to this many characters in the log.
 LOGGED_TEXT = 1000
 

@@ -14,6 +14,8 @@ import msgspec
 from syncapp.core.changes import Batch, Cursor, Entry, Record, Row, RowKind, Section, WireVersion, split_uids
 from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
+from syncapp.core.rules import Merge
+from syncapp.store import partwire
 from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
@@ -80,7 +82,10 @@ def feed_again(record: Record, numbering: Numbering) -> None:
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:
-    return entry.via == peer.link or (entry.via != 0 and instance_of(entry.version.origin) == peer.instance)
+    if entry.via == peer.link:
+        return True
+    # What is joined of parts may hold some that the author of the newest of them does not know.
+    return entry.via != 0 and not entry.parts and instance_of(entry.version.origin) == peer.instance
 
 
 class Gathered(NamedTuple):
@@ -106,6 +111,7 @@ class FeedReader:
         self._uids = Uids(backend, numbering)
         self._filters = RowFilters(backend, setup, peer.link)
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
+        self._names: dict[bytes, bytes] = {}
         self._leftover = False
 
     def gather(
@@ -216,6 +222,20 @@ class FeedReader:
             for pk, values in rows.items():
                 self._values[table, pk] = dict(zip(columns, values, strict=True))
             self._uids.learn(self._references(table, columns, rows.values()))
+            self._learn_names(table, items)
+
+    def _learn_names(self, table: int, items: list[Picked]) -> None:
+        """What the elements of unions are called here, where they are not among those that stand in the row."""
+        unions = {n: f for n, f in self._setup.tables[table].fields.items() if f.merge is Merge.UNION}
+        unknown: set[bytes] = set()
+        for item in items if unions else ():
+            values = self._values.get((table, item.record.pk), {})
+            for field in unions.keys() & values.keys() & item.record.entries.keys():
+                there = set(self._uids.translate(unions[field].target, values[field] or []))
+                unknown.update(p[0] for p in item.record.entries[field].parts if p[3] and p[0] not in there)
+        if unknown:
+            found = self._backend.records_by_uid(unknown)
+            self._names |= {uid: record.uid for uid, record in found.items()}
 
     def _references(self, table: int, columns: list[int], rows: Collection[list[Any]]) -> dict[int, set[str]]:
         """target table → local keys that the relation columns of ``rows`` point to."""
@@ -301,6 +321,10 @@ class FeedReader:
             else values[field]
             for field in fields
         ]
+        for place, field in enumerate(fields):
+            if infos[field].merge is not Merge.VALUE and (entry := record.entries.get(field)) is not None:
+                parts = partwire.sendable(infos[field], entry, cells[place], self._names)
+                cells[place] = partwire.pack(infos[field], parts, origins)
         return Row(record.uid, int(item.kind), versions, cells)
 
     def _park_bad(self) -> None:

@@ -14,7 +14,7 @@ from syncapp.core.clock import Version
 from syncapp.store import parked
 from syncapp.store.base import UNKNOWN, Backend, ConflictRow, LinkInfo, LogRow, ProblemRow, Setup
 from syncapp.store.parked import Cell, Incoming
-from syncapp.store.writing import Write
+from syncapp.store.writing import Loser, Write
 
 RETRY_FIRST = 60_000_000
 RETRY_MOST = 3600_000_000
@@ -78,8 +78,13 @@ class Ledger:
         """A real conflict: keep the losing value with both times and origins."""
         verdict = write.verdicts[field]
         ours, incoming = write.ours.get(field), verdict.value
-        taken = verdict.merged.outcome.writes
-        won, lost = (theirs, mine) if taken else (mine, theirs)
+        if verdict.merged.outcome.writes:
+            self.keep(write, field, Loser(incoming, ours, theirs, mine))
+        else:
+            self.keep(write, field, Loser(ours, incoming, mine, theirs))
+
+    def keep(self, write: Write, field: int, loser: Loser) -> None:
+        """Keep a value that lost."""
         self._conflicts.append(
             ConflictRow(
                 link=self._link.id,
@@ -87,12 +92,12 @@ class Ledger:
                 uid=write.record.uid,
                 pk=write.record.pk,
                 field=field,
-                won=incoming if taken else ours,
-                lost=ours if taken else incoming,
-                won_time=won.time,
-                won_origin=won.origin,
-                lost_time=lost.time,
-                lost_origin=lost.origin,
+                won=loser.won,
+                lost=loser.lost,
+                won_time=loser.won_version.time,
+                won_origin=loser.won_version.origin,
+                lost_time=loser.lost_version.time,
+                lost_origin=loser.lost_version.origin,
                 created_at=self._now,
             )
         )
@@ -156,7 +161,7 @@ class Ledger:
         waiting = self._problems.get((change.uid, 0))
         for row in [*rows, *([waiting] if waiting else [])]:
             if row.id != change.problem or not row.id:
-                change = parked.fold(reopen(row), change)
+                change = parked.fold(reopen(row), change, self._setup.tables[change.table].fields)
         return change
 
     def drop(self, change: Incoming) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
 from syncapp.core.clock import make_origin
 from syncapp.core.mapping import Catalogue, Kind
+from syncapp.core.rules import Merge
 from syncapp.store.base import (
     ConflictRow,
     FlowState,
@@ -103,8 +104,15 @@ class MemoryDatabase:
         self.update(table, key, values)
         captured = tuple(f for f in changed if f in self.setup.captured)
         if captured:
-            before = {field: row.get(field) for field in captured}
+            before = {field: self._before(table, field, row, values[field]) for field in captured}
             self.journal.append(JournalRow(table, key, Op.UPDATE, captured, self.clock(), before))
+
+    def _before(self, table: int, field: int, row: Values, value: Any) -> Any:
+        """The old value as a trigger keeps it: of a union whether each target that changed had been there."""
+        old: Any = row.get(field)
+        if self.setup.tables[table].fields[field].merge is not Merge.UNION:
+            return old
+        return {key: key in old for key in sorted({*old} ^ {*value})}
 
     def remove(self, table: int, key: str) -> None:
         """A user deletes a row."""

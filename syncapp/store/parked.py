@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from syncapp.core.changes import Batch, Row, RowKind, WireVersion
-from syncapp.core.clock import Version
+from syncapp.core.clock import Version, join
 from syncapp.core.mapping import Flow, Kind
-from syncapp.store.base import TableInfo
+from syncapp.core.parts import Parts, join_parts
+from syncapp.core.rules import Merge
+from syncapp.store import partwire
+from syncapp.store.base import FieldInfo, TableInfo
 from syncapp.store.values import adapt
 
 UID_BYTES = 16
@@ -19,11 +22,15 @@ _BINARY = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.BINARY})
 
 
 class Cell(NamedTuple):
-    """An incoming field value: its version (None = baseline), the value in wire form, the sender's field number."""
+    """An incoming field value: its version (None = baseline), the value in wire form, the sender's field number.
+
+    ``parts``: what the value of a sum or a union is made of.
+    """
 
     version: Version | None
     value: Any
     peer_field: int
+    parts: Parts = ()
 
 
 class Incoming(msgspec.Struct):
@@ -73,6 +80,7 @@ def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, Table
         binary = [i for i, local, _ in places if fields[local].type.kind in _BINARY]
         other = flow.adapt if flow is not None else {}
         foreign = [(i, other[local], fields[local].type) for i, local, _ in places if local in other]
+        combined = [local for _, local, _ in places if fields[local].merge is not Merge.VALUE]
         for row in section.rows:
             _check_row(row, len(section.columns))
             for i in binary:
@@ -82,6 +90,8 @@ def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, Table
             refused.extend((row.uid, column) for column in shut)
             if flow is not None and places:
                 cells = _cells(row, places, batch.origins)
+                for local in combined:
+                    cells[local] = _combined(cells[local], fields[local], batch.origins)
                 aliases = tuple(row.aliases)
                 changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases))
     return Translated(changes, refused)
@@ -120,6 +130,14 @@ def _cells(row: Row, places: list[tuple[int, int, int]], origins: list[bytes]) -
     }
 
 
+def _combined(cell: Cell, field: FieldInfo, origins: list[bytes]) -> Cell:
+    """A cell whose value came as parts; one that did not stays as it is, to be refused where it is checked."""
+    if cell.version is None:
+        return cell
+    parts = partwire.unpack(field, cell.value, origins)
+    return cell if parts is None else cell._replace(parts=parts, value=partwire.value_from(field, parts))
+
+
 def to_version(wire: WireVersion | None, origins: list[bytes]) -> Version | None:
     """A wire version with its origins looked up."""
     if wire is None:
@@ -131,9 +149,17 @@ def to_version(wire: WireVersion | None, origins: list[bytes]) -> Version | None
     return Version(wire.time, origins[wire.origin], tuple(sorted((origins[i], t) for i, t in wire.seen)))
 
 
+class _Cell(msgspec.Struct, array_like=True):
+    field: int
+    version: Version | None
+    value: Any
+    peer_field: int
+    parts: tuple[tuple[Any, ...], ...] = ()
+
+
 class _Parked(msgspec.Struct, array_like=True):
     kind: int
-    cells: list[tuple[int, Version | None, Any, int]]
+    cells: list[_Cell]
     aliases: tuple[bytes, ...] = ()
 
 
@@ -144,7 +170,7 @@ _unpack = msgspec.msgpack.Decoder(_Parked)
 def pack(change: Incoming, fields: set[int] | None = None) -> bytes:
     """The change, or only some of its fields, as bytes."""
     cells = [
-        (field, cell.version, cell.value, cell.peer_field)
+        _Cell(field, cell.version, cell.value, cell.peer_field, cell.parts)
         for field, cell in change.cells.items()
         if fields is None or field in fields
     ]
@@ -155,22 +181,36 @@ def pack(change: Incoming, fields: set[int] | None = None) -> bytes:
 def unpack(uid: bytes, table: int, payload: bytes) -> Incoming:
     """The inverse of `pack`."""
     parked = _unpack.decode(payload)
-    cells = {field: Cell(version, value, peer) for field, version, value, peer in parked.cells}
+    cells = {cell.field: Cell(cell.version, cell.value, cell.peer_field, cell.parts) for cell in parked.cells}
     return Incoming(uid, table, parked.kind, cells, aliases=parked.aliases)
 
 
-def fold(older: Incoming, newer: Incoming) -> Incoming:
-    """One change that has the newer version of each field of both; whole if one of them is."""
+def fold(older: Incoming, newer: Incoming, fields: Mapping[int, FieldInfo] | None = None) -> Incoming:
+    """One change that has the newer version of each field of both; whole if one of them is.
+
+    Parts of sums and unions are joined: either change may have some that the other lacks. ``fields``: of the table.
+    """
     cells = dict(older.cells)
     for field, cell in newer.cells.items():
         known = cells.get(field)
-        if (
-            known is None
-            or known.version is None
-            or (cell.version and cell.version.stamp >= known.version.stamp)
-        ):
-            cells[field] = cell
+        cells[field] = cell if known is None else _newer(known, cell, (fields or {}).get(field))
     kind = int(RowKind.WHOLE) if RowKind.WHOLE in (older.kind, newer.kind) else newer.kind
     aliases = tuple(sorted({*older.names, *newer.names} - {newer.uid}))
     counted = frozenset(newer.cells) if newer.counted is None else newer.counted
     return Incoming(newer.uid, newer.table, kind, cells, aliases=aliases, counted=counted)
+
+
+def _newer(known: Cell, cell: Cell, field: FieldInfo | None) -> Cell:
+    if known.version is None:
+        return cell
+    if cell.version is None:
+        return known
+    later, earlier = (cell, known) if cell.version.stamp >= known.version.stamp else (known, cell)
+    if field is None or field.merge is Merge.VALUE:
+        return later
+    both = [partwire.given(field, side.version, side.value, side.parts) for side in (known, cell)]
+    if both[0] is None or both[1] is None:
+        return later if both[0] is both[1] else (cell if both[0] is None else known)
+    parts = join_parts(both[0], both[1])
+    version = join(cast("Version", later.version), cast("Version", earlier.version))
+    return Cell(version, partwire.value_from(field, parts), cell.peer_field, parts)

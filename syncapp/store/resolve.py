@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncapp.core.changes import split_uids
 from syncapp.core.mapping import Kind
+from syncapp.core.rules import Merge
 from syncapp.store.base import Backend, FieldInfo, Key, LinkInfo, Setup
 from syncapp.store.parked import Incoming
 
@@ -47,6 +48,7 @@ class Resolver:
         self._link = link
         self._keys: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
+        self._gone: set[bytes] = set()
 
     # -- relations --
 
@@ -65,6 +67,8 @@ class Resolver:
         for uid, record in self._backend.records_by_uid(wanted).items():
             if record.alive:
                 self._keys[uid] = record.pk
+            else:
+                self._gone.add(uid)
 
     def prepare(self, writes: Iterable[Write]) -> None:
         """Look up the targets of relations in records that are to be created."""
@@ -85,15 +89,17 @@ class Resolver:
             key = self._keys.get(value)
             return Local(key) if key is not None else Local(None, ready=False, missing=value)
         if field.type.kind is Kind.RELATIONS:
-            return self._local_list(value)
+            return self._local_list(value, union=field.merge is Merge.UNION)
         return Local(value)
 
-    def _local_list(self, value: Any) -> Local:
+    def _local_list(self, value: Any, *, union: bool) -> Local:
         if not isinstance(value, list) or not all(isinstance(uid, bytes) for uid in value):
             return Local(None, fault="relations travel as a list of uids")
         keys: set[str] = set()
         for uid in value:
             key = self._keys.get(uid)
+            if key is None and union and uid in self._gone:
+                continue  # a union remembers it, but there is no row of it here any more
             if key is None:
                 return Local(None, ready=False, missing=uid)
             keys.add(key)

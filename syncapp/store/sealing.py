@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from syncapp.core.changes import Cursor, Entry, JournalRow, Op, Record
 from syncapp.core.clock import edit
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, LogRow, Setup
+from syncapp.store.combining import Edits
 
 TAG_BYTES = 8
 #: Records whose values are fetched for the log at once.
@@ -55,18 +57,30 @@ def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: 
     by_table: dict[int, dict[str, list[JournalRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_table[row.table][row.pk].append(row)
+    edits = Edits(
+        backend,
+        setup,
+        by_table,
+        lambda table, pk: Record(0, table, pk, new_uid(numbering, backend.now()), entries={}),
+    )
     for table, by_pk in by_table.items():
         if table in setup.tables:
-            sealed += _seal_table(backend, setup, table, by_pk, numbering)
+            sealed += _seal_table(backend, setup, table, by_pk, numbering, edits)
     return sealed
 
 
 def _seal_table(
-    backend: Backend, setup: Setup, table: int, by_pk: dict[str, list[JournalRow]], numbering: Numbering
+    backend: Backend,
+    setup: Setup,
+    table: int,
+    by_pk: dict[str, list[JournalRow]],
+    numbering: Numbering,
+    edits: Edits,
 ) -> list[Record]:
     captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and not f.system]
     status = next((n for n, f in setup.tables[table].fields.items() if f.type.kind is Kind.STATUS), 0)
     records = backend.records_by_pk(table, by_pk)
+    edits.learn(records.values())
     doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
     present = backend.existing(table, doubtful) if doubtful else set()
     gone = set(doubtful) - present
@@ -81,9 +95,9 @@ def _seal_table(
         known = record is not None
         if record is None:
             record = Record(0, table, pk, new_uid(numbering, rows[0].at), entries={})
-        fields = _changed_fields(rows, captured, known=known)
+        fields = edits.settle(record, _changed_fields(rows, captured, known=known), rows)
         if fields:
-            _stamp(record, fields, numbering)
+            _stamp(record, fields, numbering, rows, edits)
             changed.append((record, fields, rows))
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
@@ -103,12 +117,14 @@ def _changed_fields(rows: list[JournalRow], captured: list[int], *, known: bool)
     return {field: at for field, at in fields.items() if field in allowed}
 
 
-def _stamp(record: Record, fields: dict[int, int], numbering: Numbering) -> None:
+def _stamp(
+    record: Record, fields: dict[int, int], numbering: Numbering, rows: list[JournalRow], edits: Edits
+) -> None:
     record.seq = numbering.next()
     for field, at in fields.items():
         known = record.entries.get(field)
         version = edit(at, numbering.origin, known.version if known else None)
-        record.entries[field] = Entry(version, record.seq, 0)
+        record.entries[field] = Entry(version, record.seq, 0, edits.parts(record, field, version, rows))
 
 
 def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
@@ -162,7 +178,9 @@ def _queue_log(
                 pk=record.pk,
                 uid=record.uid,
                 field=field,
-                before=before.get(field, UNKNOWN),
+                before=_shown_before(
+                    before.get(field, UNKNOWN), row[place[field]] if row is not None else UNKNOWN
+                ),
                 after=row[place[field]] if row is not None else UNKNOWN,
                 result="queued",
                 seq=record.seq,
@@ -183,3 +201,11 @@ def _before(rows: list[JournalRow]) -> dict[int, object]:
             for field in row.fields:
                 before.setdefault(field, None)
     return before
+
+
+def _shown_before(before: Any, after: Any) -> Any:
+    """The old value for the log. Of a many-to-many the journal says what was changed of the present one."""
+    if not isinstance(before, dict) or not isinstance(after, list):
+        return before
+    gone, new = ({key for key, was in before.items() if was is told} for told in (True, False))
+    return sorted((set(after) - new) | gone)

@@ -10,7 +10,9 @@ from syncapp.core.changes import Record
 from syncapp.core.clock import Version
 from syncapp.core.mapping import Kind
 from syncapp.core.merge import Merged, Outcome
-from syncapp.store.base import Backend, RowRefused, Setup
+from syncapp.core.parts import Parts
+from syncapp.core.rules import Merge
+from syncapp.store.base import ASK, Backend, RowRefused, Setup
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Local, Resolver
 
@@ -25,16 +27,32 @@ class Failure(NamedTuple):
     waits_for: bytes | None = None
 
 
-class Verdict:
-    """What was decided for one field; ``held`` says why it cannot be written yet."""
+class Loser(NamedTuple):
+    """What was decided between two values that did not know of each other, in local terms."""
 
-    __slots__ = ("cell", "held", "merged", "value")
+    won: Any
+    lost: Any
+    won_version: Version
+    lost_version: Version
+
+
+class Verdict:
+    """What was decided for one field; ``held`` says why it cannot be written yet.
+
+    Of a sum or a union: the ``parts`` that it then has, whether they go ``back`` to the peer too since they are more
+    than it sent, and the value that a lost baseline made.
+    """
+
+    __slots__ = ("back", "cell", "held", "loser", "merged", "parts", "value")
 
     def __init__(self, cell: Cell, merged: Merged, value: Any, held: Held | None = None) -> None:
         self.cell = cell
         self.merged = merged
         self.value = value
         self.held = held
+        self.parts: Parts = ()
+        self.back = False
+        self.loser: Loser | None = None
 
 
 class Write:
@@ -65,6 +83,8 @@ class Write:
             verdict.held = ("value", {"value": _short(cell.value), "detail": local.fault}, None)
         elif not local.ready and merged.outcome.writes:
             verdict.held = ("missing_target", {}, local.missing)
+        elif merged.outcome is Outcome.ASK:
+            verdict.held = (ASK, {}, None)
         self.verdicts[field] = verdict
 
     def result(self, field: int) -> str:
@@ -94,9 +114,12 @@ class Writer:
     # -- creating -------------------------------------------------------------------------------------------
 
     def _plan_creation(self, write: Write) -> None:
+        fields = self._setup.tables[write.change.table].fields
         for field, cell in write.change.cells.items():
             outcome = Merged(Outcome.APPLY, cell.version)
             write.verdicts[field] = Verdict(cell, outcome, cell.value)
+            if fields[field].merge is not Merge.VALUE:
+                write.verdicts[field].parts = cell.parts
 
     def _create(self, writes: list[Write]) -> None:
         """Create level by level: what is referred to first; a cycle is broken at its optional relations."""

@@ -34,7 +34,7 @@ U, V, W = (bytes([n]) * 16 for n in (11, 12, 13))
 def test_three_more_and_one_less_are_two_more() -> None:
     start = baseline(10)
     more, less = change_sum(start, 13, A, 5, None), change_sum(start, 9, B, 6, None)
-    both = join_sums(more, less, None)
+    both = join_sums(more, less)
     assert value_of(both, None) == 12
     assert both == ((b"", 0, 10), (A, 5, 3), (B, 6, -1))
 
@@ -91,7 +91,7 @@ def check_laws(join: Any, one: Parts, two: Parts, three: Parts) -> None:
 
 @given(sums, sums, sums)
 def test_laws_of_sums(one: Parts, two: Parts, three: Parts) -> None:
-    check_laws(lambda a, b: join_sums(a, b, None), one, two, three)
+    check_laws(join_sums, one, two, three)
 
 
 @given(unions, unions, unions)
@@ -115,8 +115,8 @@ def test_replicas_of_a_sum_end_with_all_that_anybody_added(seed: int) -> None:
             states[who] = change_sum(states[who], now + more, who, time // 2, None)
             old.append(states[who])
         elif old:
-            states[who] = join_sums(states[who], rng.choice(old), None)
-    everything = join_sums(join_sums(states[A], states[B], None), states[C], None)
+            states[who] = join_sums(states[who], rng.choice(old))
+    everything = join_sums(join_sums(states[A], states[B]), states[C])
     assert value_of(everything, None) == 100 + added
 
 
@@ -188,6 +188,18 @@ def test_what_is_a_sum() -> None:
 def test_what_is_no_union(state: Any) -> None:
     assert union_fault(state)
     assert union_fault([[U, 1, 0, True]]) == union_fault([]) == ""
+
+
+def test_of_two_baselines_of_one_moment_the_greater_is_taken() -> None:
+    assert join_sums(baseline("9.50"), baseline("10.25")) == baseline("10.25")
+    assert join_sums(baseline("9.50", 5), baseline("10.25", 4)) == baseline("9.50", 5)
+
+
+def test_parts_of_either_kind_are_joined() -> None:
+    one, other = change_sum(baseline(1), 2, A, 5, None), change_sum(baseline(1), 4, B, 5, None)
+    assert parts.join_parts(one, other) == join_sums(one, other)
+    assert parts.join_parts(collection([U]), ()) == collection([U])
+    assert parts.join_parts((), ()) == ()
 
 
 def test_units_and_totals_are_inverse() -> None:

@@ -126,10 +126,17 @@ def references_of(field: models.Field[Any, Any] | None) -> tuple[str, str] | Non
 
 
 def readable(layout: TableLayout, raw: dict[str, Any]) -> dict[int, Any]:
-    """Old values by field number, in wire form; those that cannot be read are left out."""
+    """Old values by field number, in wire form; those that cannot be read are left out.
+
+    Of a many-to-many: local key of the target → whether it was there.
+    """
     values: dict[int, Any] = {}
     for text, value in raw.items():
-        column = layout.columns.get(int(text))
+        number = int(text)
+        column = layout.columns.get(number)
+        if number in layout.relations:
+            values[number] = value
+            continue
         wire = column.codec.read_value(value) if column else None
         if column and not isinstance(wire, BadValue):
             values[column.number] = wire

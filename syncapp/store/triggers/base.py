@@ -1,4 +1,16 @@
-"""What the trigger compilers of all databases share: the compiled form, names, hashes, change masks."""
+"""What the trigger compilers of all databases share: the compiled form, names, hashes, change masks.
+
+**Old values.** A journal row's ``before`` is a JSON object by field number, NULL where nothing is kept. It has
+
+- ``"17":<old value>``, as stored, of each column that changed and whose old value is wanted: by a log (``logged``), or
+  because the field is a sum (``joined``), log or no log: without it the first edit since linking could not be told
+  from what was there before. It must then be exact: never cut, numbers with all their digits;
+- ``"18":{"<key of the target>":true}`` of a many-to-many in ``joined``: this target was there before (a membership was
+  removed), or ``false``: it was not (one was added). Of several rows about one target the oldest counts; a membership
+  that was rewritten makes two rows.
+
+Rows that a replacing insert may rewrite keep the old values of sums too.
+"""
 
 from __future__ import annotations
 

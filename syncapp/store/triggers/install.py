@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp import models
+from syncapp.core.rules import Merge
 from syncapp.store import catalogue
 from syncapp.store.triggers import sqlite
 from syncapp.store.triggers.base import TriggerSql
@@ -105,8 +106,10 @@ def _wanted(using: str) -> dict[str, tuple[str, TriggerSql]]:
     """name → (table label, trigger) of everything that the configuration asks for."""
     setup = catalogue.load_setup(using)
     logged = frozenset[int]().union(*setup.logged.values())
+    fields = [field for table in setup.tables.values() for field in table.fields.values()]
+    joined = frozenset(field.number for field in fields if field.merge is not Merge.VALUE)
     return {
         trigger.name: (binding.label, trigger)
         for binding in catalogue.bindings(using).values()
-        for trigger in sqlite.compile_table(binding, setup.captured, logged)
+        for trigger in sqlite.compile_table(binding, setup.captured, logged, joined)
     }

@@ -45,18 +45,21 @@ _COMMENTED = re.compile(r" /\* syncapp:([0-9a-f]+) \*/")
 
 
 def compile_table(
-    binding: TableBinding, captured: Collection[int], log_fields: Collection[int] = ()
+    binding: TableBinding,
+    captured: Collection[int],
+    log_fields: Collection[int] = (),
+    joined: Collection[int] = (),
 ) -> list[TriggerSql]:
     """The triggers that capture the fields numbered ``captured``; none if the table has none of them.
 
-    Old values are kept for those in ``log_fields``.
+    Old values are kept for those in ``log_fields`` and in ``joined`` (sums and unions); see `triggers.base`.
     """
     fields = sorted(
         (binding.fields[n] for n in binding.fields if n in captured), key=lambda field: field.slot
     )
     if not fields:
         return []
-    return _Compiler(binding, fields, frozenset(log_fields)).triggers()
+    return _Compiler(binding, fields, frozenset(log_fields), frozenset(joined)).triggers()
 
 
 def installed(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -93,13 +96,23 @@ def _execute(connection: BaseDatabaseWrapper, sql: str) -> None:
 
 class _Compiler:
     def __init__(
-        self, binding: TableBinding, fields: Sequence[FieldBinding], log_fields: frozenset[int]
+        self,
+        binding: TableBinding,
+        fields: Sequence[FieldBinding],
+        log_fields: frozenset[int],
+        joined: frozenset[int],
     ) -> None:
         self.binding = binding
         self.table = binding.db_table
         self.pk = binding.pk_quoted
         self.columns = [field for field in fields if field.column and field.column != binding.pk_column]
-        self.logged = [f for f in self.columns if f.number in log_fields and f.kind is not Kind.BINARY]
+        self.sums = [f for f in self.columns if f.number in joined]
+        self.kept = [
+            f
+            for f in self.columns
+            if f in self.sums or (f.number in log_fields and f.kind is not Kind.BINARY)
+        ]
+        self.unions = frozenset(field.number for field in fields if field.through and field.number in joined)
         self.throughs = [(field, field.through) for field in fields if field.through is not None]
         self.uniques = unique_sets(binding)
 
@@ -116,7 +129,7 @@ class _Compiler:
     def update(self) -> TriggerSql:
         changed = " OR ".join(_differs(column, "OLD") for column in _distinct(f.column for f in self.columns))
         when = f"{_LOCAL} AND OLD.{self.pk} IS NEW.{self.pk} AND ({changed})"
-        values = self.row("NEW", Op.UPDATE, self.mask("OLD"), self.before())
+        values = self.row("NEW", Op.UPDATE, self.mask("OLD"), self.before(self.kept, "OLD"))
         event = f"AFTER UPDATE OF {_columns(_distinct(f.column for f in self.columns))}"
         return self.trigger("update", event, when, [f"{_JOURNAL} VALUES ({values})"])
 
@@ -155,7 +168,7 @@ class _Compiler:
 
     def rewritten(self, condition: str = "") -> str:
         """Note the row that stands where NEW's primary key belongs, with its differences from NEW."""
-        values = self.row("t", Op.LOOK, self.mask())
+        values = self.row("t", Op.LOOK, self.mask(), self.before(self.sums, "t"))
         source = f"FROM {self.binding.quoted} AS t WHERE t.{self.pk} = NEW.{self.pk}{condition}"
         return f"{_JOURNAL} SELECT {values} {source}"
 
@@ -170,21 +183,31 @@ class _Compiler:
         pk = _quote(str(through.model._meta.pk.column))
         mask = f"'{encode_mask([field.slot])}'"
 
-        def changed(row: str) -> str:
-            return f"{self.binding.number}, CAST({row}.{source} AS TEXT), {Op.UPDATE:d}, {mask}, {_NOW}, NULL"
+        kept = field.number in self.unions
+
+        def changed(row: str, was: str) -> str:
+            """The values of a journal row about ``row``, whose membership ``was`` there before, or not."""
+            before = "NULL"
+            if kept:
+                key = f"json_quote(CAST({row}.{target} AS TEXT))"
+                before = f"'{{\"{field.number}\":{{' || {key} || ':{was}}}}}'"
+            owner = f"CAST({row}.{source} AS TEXT)"
+            return f"{self.binding.number}, {owner}, {Op.UPDATE:d}, {mask}, {_NOW}, {before}"
 
         other_pair = f"(OLD.{source} IS NOT NEW.{source} OR OLD.{target} IS NOT NEW.{target})"
         replaced = f"(t.{source} IS NOT NEW.{source} OR t.{target} IS NOT NEW.{target})"
+        # A union has to hear of both targets, even where the owner is one.
+        other_owner = "" if kept else f" WHERE OLD.{source} IS NOT NEW.{source}"
         update = [
-            f"{_JOURNAL} VALUES ({changed('NEW')})",
-            f"{_JOURNAL} SELECT {changed('OLD')} WHERE OLD.{source} IS NOT NEW.{source}",
+            f"{_JOURNAL} VALUES ({changed('NEW', 'false')})",
+            f"{_JOURNAL} SELECT {changed('OLD', 'true')}{other_owner}",
         ]
         rewritten = f"FROM {_quote(through.table)} AS t WHERE t.{pk} = NEW.{pk} AND {replaced}"
         events = [
-            ("insert", "AFTER INSERT", _LOCAL, [f"{_JOURNAL} VALUES ({changed('NEW')})"]),
-            ("delete", "AFTER DELETE", _LOCAL, [f"{_JOURNAL} VALUES ({changed('OLD')})"]),
+            ("insert", "AFTER INSERT", _LOCAL, [f"{_JOURNAL} VALUES ({changed('NEW', 'false')})"]),
+            ("delete", "AFTER DELETE", _LOCAL, [f"{_JOURNAL} VALUES ({changed('OLD', 'true')})"]),
             ("update", f"AFTER UPDATE OF {source}, {target}", f"{_LOCAL} AND {other_pair}", update),
-            ("look", "BEFORE INSERT", _LOCAL, [f"{_JOURNAL} SELECT {changed('t')} {rewritten}"]),
+            ("look", "BEFORE INSERT", _LOCAL, [f"{_JOURNAL} SELECT {changed('t', 'true')} {rewritten}"]),
         ]
         return [
             self.trigger(f"{field.number}_{op}", event, when, body, through.table)
@@ -209,15 +232,15 @@ class _Compiler:
         """The slots of the mapped columns in which ``row`` and NEW differ."""
         return _words({field.slot: f"({_differs(field.column, row)})" for field in self.columns})
 
-    def before(self) -> str:
-        """JSON text of the old values of logged fields that change; NULL where nothing is logged."""
-        if not self.logged:
+    def before(self, fields: Sequence[FieldBinding], row: str) -> str:
+        """JSON text of the old values in ``row`` of those of ``fields`` that change; NULL where there are none."""
+        if not fields:
             return "NULL"
         parts = []
-        for field in self.logged:
-            column = f"OLD.{_quote(field.column)}"
+        for field in fields:
+            column = f"{row}.{_quote(field.column)}"
             # json_quote() fails on a BLOB, which SQLite lets into any column: the user's write must not fail for it.
-            when = f"{_differs(field.column, 'OLD')} AND typeof({column}) <> 'blob'"
+            when = f"{_differs(field.column, row)} AND typeof({column}) <> 'blob'"
             old = f"CAST({column} AS TEXT)" if field.kind in _KEYS else column
             if _unbounded(field):
                 # Old values are kept for the log alone: a long text must not be copied with each change of it.

@@ -1,0 +1,463 @@
+"""Several linked programs with rules, in memory or each in a SQLite file of its own; batches carried by hand.
+
+A `Network` has programs named by letters; ``network["a"].write("thing", pk, integer=5)`` is one of their users.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connections
+from django.db.models import Model, QuerySet
+from pytest_django import DjangoDbBlocker
+
+from syncapp import models
+from syncapp.core.changes import START, Batch, Cursor
+from syncapp.core.effects import Acked
+from syncapp.core.mapping import (
+    Agreement,
+    Catalogue,
+    Direction,
+    FieldOffer,
+    FieldType,
+    Kind,
+    TableOffer,
+    agree,
+)
+from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
+from syncapp.store import catalogue, config
+from syncapp.store.base import FieldInfo, LinkInfo, ProblemRow, Setup, TableInfo
+from syncapp.store.memory import MemoryBackend, MemoryDatabase
+from syncapp.store.sql import SqlBackend
+from syncapp.store.store import Applied, Store
+from tests.store.programs import Clock
+from tests.vendors import SQLITE, native
+
+TEXT, WHOLE = FieldType(Kind.TEXT, length=50), FieldType(Kind.INTEGER, low=-(2**31), high=2**31 - 1)
+#: table → field → (type, related table)
+TABLES: dict[str, dict[str, tuple[FieldType, str]]] = {
+    "thing": {
+        "char": (TEXT, ""),
+        "slug": (TEXT, ""),
+        "integer": (WHOLE, ""),
+        "bounded": (FieldType(Kind.INTEGER, low=1, high=5), ""),
+        "decimal": (FieldType(Kind.DECIMAL, digits=12, places=2), ""),
+    },
+    "tag": {"name": (TEXT, "")},
+    "client": {
+        "name": (TEXT, ""),
+        "phone": (TEXT, ""),
+        "tags": (FieldType(Kind.RELATIONS), "tag"),
+    },
+}
+MODELS = {"thing": "testapp.Everything", "tag": "crm.Tag", "client": "crm.Client"}
+Rules = Mapping[str, Rule]
+SUM, UNION, ASK = Rule(merge=Merge.SUM), Rule(merge=Merge.UNION), Rule(Policy.ASK)
+
+
+class Replica:
+    """One program: its users, and its end of each of its links. ``links``: link id → letter of the peer."""
+
+    store: Store
+    identity: bytes
+
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+        self.links: dict[int, str] = {}
+        self.tokens: dict[int, int] = {}
+        self.agreements: dict[int, Agreement] = {}
+        self.sent: dict[int, Cursor] = {}
+
+    # -- its users; to be implemented -----------------------------------------------------------------------
+
+    def create(self, table: str, **values: Any) -> str:
+        raise NotImplementedError
+
+    def write(self, table: str, pk: str, **values: Any) -> None:
+        raise NotImplementedError
+
+    def remove(self, table: str, pk: str) -> None:
+        raise NotImplementedError
+
+    def get(self, table: str, pk: str, name: str) -> Any:
+        """The value in the row: a sorted list of keys of a many-to-many."""
+        raise NotImplementedError
+
+    def number(self, table: str, name: str = "") -> int:
+        """The number of a table or a field."""
+        raise NotImplementedError
+
+    def known(self, table: str, pk: str) -> bytes:
+        """The uid of a row."""
+        records = self.store.backend.records_by_pk(self.number(table), [pk])
+        return records[pk].uid
+
+    def pk(self, table: str, uid: bytes) -> str:
+        """The key of a record here, under whatever name it is known."""
+        return self.store.backend.records_by_uid([uid])[uid].pk
+
+    @property
+    def problems(self) -> list[ProblemRow]:
+        raise NotImplementedError
+
+    @property
+    def conflicts(self) -> list[Any]:
+        raise NotImplementedError
+
+    @property
+    def codes(self) -> list[str]:
+        return sorted(problem.code for problem in self.problems)
+
+    # -- its links ------------------------------------------------------------------------------------------
+
+    def link_to(self, letter: str) -> int:
+        return next(link for link, peer in self.links.items() if peer == letter)
+
+    def claim(self) -> None:
+        for link in self.links:
+            token = self.store.claim(link, "test", 10**15)
+            assert token
+            self.tokens[link] = token
+            # A link begins at the head of that moment, which is the beginning of an empty program's feed.
+            self.sent[link] = self.store.backend.cursors(link).acked or START
+
+    def read(self, link: int, after: Cursor | None = None) -> Batch | None:
+        after = self.sent[link] if after is None else after
+        peer = self.peers[link]
+        return self.store.read(link, after, self.agreements[link], peer, 1000).batch
+
+    peers: dict[int, bytes]
+
+    def apply(self, link: int, batch: Batch) -> Applied:
+        return self.store.apply(link, batch, self.agreements[link], self.tokens[link])
+
+    def acked(self, link: int, batch: Batch, done: Applied) -> None:
+        parked = {fate.uid for fate in done.fates if fate.field == 0}
+        whole = [row.uid for section in batch.sections for row in section.rows if row.kind == 1]
+        confirmed = [uid for uid in whole if uid not in parked]
+        ack = Acked(batch.start, done.have, done.totals, done.fates, done.want, confirmed, done.have.seq)
+        self.store.acked(link, ack, self.tokens[link])
+        self.sent[link] = done.have
+
+    def retry(self) -> int:
+        """Try what is due on all links, as the engine's timer does; how many there were."""
+        return sum(self.store.retry(link, self.agreements[link], self.tokens[link]) for link in self.links)
+
+
+class MemoryReplica(Replica):
+    """A program in memory."""
+
+    def __init__(self, letter: str, clock: Callable[[], int], rules: Rules, actives: dict[int, bool]) -> None:
+        super().__init__(letter)
+        index = ord(letter) - ord("a")
+        self.identity = bytes([index + 1]) * 16
+        self._tables = {table: 10 * (index + 1) + i for i, table in enumerate(TABLES)}
+        names = [(table, name) for table, fields in TABLES.items() for name in fields]
+        self._fields = {key: 100 * (index + 1) + i for i, key in enumerate(names)}
+        self._rules = rules
+        setup = Setup(
+            1,
+            {self._tables[table]: self._table(table) for table in TABLES},
+            {link: LinkInfo(link, f"link {link}", active=active) for link, active in actives.items()},
+            frozenset(self._fields.values()),
+        )
+        offers = {link: self._catalogue(hub=len(actives) > 1) for link in actives}
+        self.database = MemoryDatabase(setup, self.identity, clock, {}, offers)
+        self.store = Store(MemoryBackend(self.database), random.Random(index).randbytes)
+
+    def _rule(self, table: str, name: str) -> Rule:
+        return self._rules.get(f"{table}.{name}", DEFAULT)
+
+    def _table(self, table: str) -> TableInfo:
+        fields = {}
+        for name, (kind, target) in TABLES[table].items():
+            number, rule = self._fields[table, name], self._rule(table, name)
+            fields[number] = FieldInfo(
+                number, name, kind, self._tables.get(target, 0), policy=rule.policy, merge=rule.merge
+            )
+        return TableInfo(self._tables[table], MODELS[table], table, fields)
+
+    def _catalogue(self, *, hub: bool) -> Catalogue:
+        def offer(table: str, name: str, kind: FieldType) -> FieldOffer:
+            rule, number = self._rule(table, name), self._fields[table, name]
+            return FieldOffer(
+                number, name, name, kind, True, True, policy=rule.policy, merge=rule.merge, hub=hub
+            )
+
+        return tuple(
+            TableOffer(
+                self._tables[table],
+                MODELS[table],
+                table,
+                tuple(offer(table, name, kind) for name, (kind, _) in fields.items()),
+            )
+            for table, fields in TABLES.items()
+        )
+
+    def _values(self, table: str, values: dict[str, Any]) -> dict[int, Any]:
+        return {self._fields[table, name]: value for name, value in values.items()}
+
+    def create(self, table: str, **values: Any) -> str:
+        defaults = {"char": "", "slug": "", "integer": 0, "bounded": 1, "decimal": "0.00"}
+        given = {**defaults, **values} if table == "thing" else values
+        return self.database.create(self._tables[table], self._values(table, given))
+
+    def write(self, table: str, pk: str, **values: Any) -> None:
+        self.database.write(self._tables[table], pk, self._values(table, values))
+
+    def remove(self, table: str, pk: str) -> None:
+        if table == "tag":  # as the framework does: memberships first
+            for client, row in list(self.database.tables[self._tables["client"]].items()):
+                tags = row[self._fields["client", "tags"]]
+                if pk in tags:
+                    self.write("client", client, tags=[tag for tag in tags if tag != pk])
+        self.database.remove(self._tables[table], pk)
+
+    def get(self, table: str, pk: str, name: str) -> Any:
+        return self.database.tables[self._tables[table]][pk][self._fields[table, name]]
+
+    def number(self, table: str, name: str = "") -> int:
+        return self._fields[table, name] if name else self._tables[table]
+
+    @property
+    def problems(self) -> list[ProblemRow]:
+        return list(self.database.problems.values())
+
+    @property
+    def conflicts(self) -> list[Any]:
+        return list(
+            self.database.conflicts.values()
+            if isinstance(self.database.conflicts, dict)
+            else self.database.conflicts
+        )
+
+
+class SqliteReplica(Replica):
+    """A program with a database file of its own."""
+
+    def __init__(self, letter: str, alias: str, text: str) -> None:
+        super().__init__(letter)
+        self.alias = alias
+        config.fork(using=alias)
+        config.apply(text, env={}, using=alias)
+        self.store = Store(SqlBackend(alias))
+        self.identity = bytes(models.Instance.objects.using(alias).get().instance)
+        self.names = dict(models.Link.objects.using(alias).values_list("name", "pk"))
+
+    def _rows(self, table: str) -> QuerySet[Any]:
+        model: type[Model] = apps.get_model(MODELS[table])
+        return model._default_manager.using(self.alias)
+
+    def create(self, table: str, **values: Any) -> str:
+        tags = values.pop("tags", [])
+        given = {"integer": 0, **values} if table == "thing" else values
+        row = self._rows(table).create(**given)
+        if tags:
+            row.tags.set(tags)
+        return str(row.pk)
+
+    def write(self, table: str, pk: str, **values: Any) -> None:
+        if "tags" in values:
+            self._rows(table).get(pk=pk).tags.set(values.pop("tags"))
+        if values:
+            self._rows(table).filter(pk=pk).update(**values)
+
+    def remove(self, table: str, pk: str) -> None:
+        self._rows(table).get(pk=pk).delete()
+
+    def get(self, table: str, pk: str, name: str) -> Any:
+        number = self.number(table, name)
+        return self.store.backend.rows(self.number(table), [pk], [number])[pk][0]
+
+    def number(self, table: str, name: str = "") -> int:
+        found = catalogue.tables(self.alias)[MODELS[table]]
+        return found.fields[name].number if name else found.number
+
+    @property
+    def problems(self) -> list[ProblemRow]:
+        ids = models.Problem.objects.using(self.alias).order_by("pk").values_list("pk", flat=True)
+        return self.store.backend.problems_by_id(list(ids))
+
+    @property
+    def conflicts(self) -> list[Any]:
+        return list(models.Conflict.objects.using(self.alias).order_by("pk"))
+
+
+class Network:
+    """Programs and their links. ``links``: pairs of letters, the active side first: ``"ab"``."""
+
+    def __init__(self, replicas: dict[str, Replica], links: list[str]) -> None:
+        self.replicas = replicas
+        self.links = links
+        catalogues = {}
+        for replica in replicas.values():
+            replica.claim()
+            replica.peers = {link: replicas[peer].identity for link, peer in replica.links.items()}
+            for link in replica.links:
+                catalogues[replica.letter, link] = replica.store.backend.catalogue(link)
+        for active, passive in links:
+            one, other = replicas[active], replicas[passive]
+            here, there = one.link_to(passive), other.link_to(active)
+            one.agreements[here] = agree(catalogues[active, here], catalogues[passive, there])
+            other.agreements[there] = agree(catalogues[passive, there], catalogues[active, here])
+            assert one.agreements[here].suspended == []
+
+    def __getitem__(self, letter: str) -> Replica:
+        return self.replicas[letter]
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self.replicas.values())
+
+    def send(self, source: str, target: str) -> Applied | None:
+        """One batch from ``source`` to ``target``, acknowledged; None if there was none."""
+        one, other = self.replicas[source], self.replicas[target]
+        batch = one.read(one.link_to(target))
+        if batch is None:
+            return None
+        done = other.apply(other.link_to(source), batch)
+        one.acked(one.link_to(target), batch, done)
+        return done
+
+    def settle(self) -> None:
+        """Send in all directions until nothing is left."""
+        for _ in range(40):
+            moved = [self.send(*way) for link in self.links for way in (link, link[::-1])]
+            if not any(moved):
+                return
+        raise AssertionError("no end")
+
+    def run(self, seed: int, steps: int, edit: Callable[[random.Random, Replica], None]) -> None:
+        """Edits and batches in an order of the seed's; some batches come twice, and late."""
+        rng = random.Random(seed)
+        ways = [way for link in self.links for way in (link, link[::-1])]
+        old: list[tuple[str, str, Batch]] = []
+        for _ in range(steps):
+            if rng.random() < 0.5:
+                edit(rng, self.replicas[rng.choice(sorted(self.replicas))])
+                continue
+            source, target = rng.choice(ways)
+            one, other = self.replicas[source], self.replicas[target]
+            if old and rng.random() < 0.2:
+                source, target, batch = rng.choice(old)
+                self.replicas[target].apply(self.replicas[target].link_to(source), batch)
+                continue
+            batch = one.read(one.link_to(target))
+            if batch is not None:
+                old.append((source, target, batch))
+                done = other.apply(other.link_to(source), batch)
+                if rng.random() < 0.8:  # else the acknowledgement is lost
+                    one.acked(one.link_to(target), batch, done)
+
+    def values(self, table: str, uid: bytes, name: str) -> list[Any]:
+        """The field's value of a record in every program; elements of a many-to-many by uid."""
+        found = []
+        for replica in self:
+            value = replica.get(table, replica.pk(table, uid), name)
+            if isinstance(value, list):
+                value = sorted(replica.known("tag", pk) for pk in value)
+            found.append(value)
+        return found
+
+
+# -- making them --------------------------------------------------------------------------------------------
+
+
+class Maker:
+    """Makes networks of the kind that a test is parametrised with."""
+
+    def __init__(self, kind: str, folder: Path, template: Path | None) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.template = template
+        self.aliases: list[str] = []
+
+    def __call__(self, links: list[str], rules: Rules) -> Network:
+        letters = sorted({letter for link in links for letter in link})
+        clock = Clock()
+        replicas: dict[str, Replica] = {}
+        for letter in letters:
+            own = [link for link in links if letter in link]
+            peers = {link.replace(letter, ""): link[0] == letter for link in own}
+            replica: Replica
+            if self.kind == "memory":
+                actives = dict(enumerate(peers.values(), 1))
+                replica = MemoryReplica(letter, clock, rules, actives)
+                replica.links = dict(enumerate(peers, 1))
+            else:
+                sql = SqliteReplica(letter, self._database(letter), _toml(peers, rules))
+                sql.links = {sql.names[peer]: peer for peer in peers}
+                replica = sql
+            replicas[letter] = replica
+        return Network(replicas, links)
+
+    def _database(self, letter: str) -> str:
+        alias = f"replica_{letter}"
+        path = self.folder / f"{letter}.sqlite3"
+        assert self.template is not None
+        shutil.copy(self.template, path)
+        _add(alias, path)
+        self.aliases.append(alias)
+        return alias
+
+    def close(self) -> None:
+        for alias in self.aliases:
+            _remove(alias)
+
+
+def _add(alias: str, path: Path) -> None:
+    connections.settings[alias] = {**connections.settings["default"], "NAME": str(path)}
+
+
+def _remove(alias: str) -> None:
+    connections[alias].close()
+    del connections[alias]
+    del connections.settings[alias]
+
+
+def _toml(peers: dict[str, bool], rules: Rules) -> str:
+    parts = []
+    for peer, active in peers.items():
+        address = 'address = "https://x.example.com"\n' if active else ""
+        mode = "active" if active else "passive"
+        parts.append(f'[[link]]\nname = "{peer}"\nmode = "{mode}"\npassword = "x"\n{address}')
+        for table, fields in TABLES.items():
+            lines = "".join(f'{name} = "{Direction.BOTH}"\n' for name in fields)
+            parts.append(f'[[link.table]]\ntable = "{MODELS[table]}"\n[link.table.fields]\n{lines}')
+    for field, rule in rules.items():
+        table, name = field.split(".")
+        parts.append(f'[[rule]]\nfield = "{MODELS[table]}.{name}"\n')
+        parts.append(f'policy = "{rule.policy}"\nmerge = "{rule.merge}"\n')
+    return "".join(parts)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+    """A migrated SQLite database to copy."""
+    path = tmp_path_factory.mktemp("replicas") / "template.sqlite3"
+    with django_db_blocker.unblock():
+        _add("replica_template", path)
+        call_command("migrate", database="replica_template", run_syncdb=True, verbosity=0, interactive=False)
+        _remove("replica_template")
+    assert path.with_name(path.name + "-wal").exists() is False, "all of it is in the file"
+    return path
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Maker]:
+    """Makes a network: ``make(["ab", "cb"], {"thing.integer": SUM})``."""
+    if request.param == "sqlite" and native() != SQLITE:
+        pytest.skip("the run's own database is another one")
+    found = request.getfixturevalue("template") if request.param == "sqlite" else None
+    with django_db_blocker.unblock():
+        maker = Maker(request.param, tmp_path, found)
+        yield maker
+        maker.close()
