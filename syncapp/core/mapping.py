@@ -245,9 +245,12 @@ SUSPENDED_RULES = "rules_differ"
 SUSPENDED_RULE_TYPES = "rule_types"
 SUSPENDED_RING = "policy_ring"
 SUSPENDED_FILTER = "filter"
+SUSPENDED_NEEDS_TIME_ADDED = "needs_time_added"
 
-#: Kinds that can be mapped but are not exchanged by this version: users, deletions, the content of files.
-LATER = frozenset({Kind.USER, Kind.STATUS, Kind.FILE})
+#: Kinds that can be mapped but are not exchanged by this version: users, the content of files.
+LATER = frozenset({Kind.USER, Kind.FILE})
+#: The system field that has to flow as well where deletions are to flow.
+TIME_ADDED = "time_added"
 
 
 class _Field(msgspec.Struct, frozen=True):
@@ -286,10 +289,19 @@ def agree(here: Catalogue, there: Catalogue) -> Agreement:
     ours, theirs = _Index(here), _Index(there)
     result = Agreement(tables={}, by_peer={}, suspended=[])
     pairs = _pairs(ours, theirs)
-    for mine, other in pairs:
-        reason = _admit(result, mine, other)
+    dated: set[int] = set()  # tables whose time added flows
+    # Statuses come last: whether they flow depends on another field of their table.
+    for mine, other in sorted(pairs, key=lambda pair: pair[0].offer.type.kind is Kind.STATUS):
+        reason: Suspended | None
+        if mine.offer.type.kind is Kind.STATUS and mine.table.number not in dated:
+            params = {"field": mine.offer.name, "table": mine.table.label}
+            reason = Suspended(mine.offer.number, SUSPENDED_NEEDS_TIME_ADDED, params)
+        else:
+            reason = _admit(result, mine, other)
         if reason is not None:
             result.suspended.append(reason)
+        elif TIME_ADDED in (mine.offer.name, other.offer.name):
+            dated.add(mine.table.number)
     paired = {mine.offer.number for mine, _ in pairs}
     lone = [field for field in ours.fields if field.mapped and field.offer.number not in paired]
     result.suspended += [_why_alone(mine, theirs) for mine in lone]

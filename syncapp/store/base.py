@@ -24,7 +24,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
     """A field as the store's logic sees it. ``target``: the related table's number (0: none or not on offer).
 
     ``required``: neither null nor a default, so that a record cannot be created without a value. ``policy`` and
-    ``merge``: the field's rule.
+    ``merge``: the field's rule. ``stored``: whether the table itself holds it; some system fields it does not.
     """
 
     number: int
@@ -35,15 +35,17 @@ class FieldInfo(msgspec.Struct, frozen=True):
     system: bool = False
     policy: Policy = Policy.LATEST
     merge: Merge = Merge.VALUE
+    stored: bool = True
 
 
 class TableInfo(msgspec.Struct, frozen=True):
-    """A table as the store's logic sees it, with all its fields by number."""
+    """A table as the store's logic sees it, with all its fields by number. ``status``: number of *record status*, or 0."""
 
     number: int
     label: str
     title: str
     fields: dict[int, FieldInfo]
+    status: int = 0
 
 
 class LinkInfo(msgspec.Struct, frozen=True):

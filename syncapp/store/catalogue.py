@@ -277,10 +277,12 @@ def _table_info(table: CatalogueTable, rules: Mapping[int, Rule]) -> TableInfo:
             system=entry.description.system,
             policy=rules.get(entry.number, DEFAULT).policy,
             merge=rules.get(entry.number, DEFAULT).merge,
+            stored=bool(entry.description.column or entry.description.through),
         )
         for entry in table.fields.values()
     }
-    return TableInfo(table.number, table.label, table.description.title, fields)
+    status = next((number for number, field in fields.items() if field.type.kind is Kind.STATUS), 0)
+    return TableInfo(table.number, table.label, table.description.title, fields, status)
 
 
 # -- for the peer -------------------------------------------------------------------------------------------
