@@ -40,6 +40,9 @@ class Entry(NamedTuple):
 Entries = dict[int, Entry]
 """field number → entry. A field without an entry has not been edited since linking: the baseline."""
 
+#: No field has this number: its entry notes when the record as a whole was fed anew (see `store.feed.feed_again`).
+WHOLE = 0
+
 
 class JournalRow(NamedTuple):
     """ "Look at this record": what a trigger wrote. ``fields`` are numbers; ``op`` as in `Op`; ``at`` in µs.

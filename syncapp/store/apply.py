@@ -51,7 +51,6 @@ class Applier:
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
-        self._recognised: set[int] = set()  # records that the peer called by another name
 
     def run(self, changes: list[Incoming]) -> Result:
         """Apply ``changes`` and every parked change that this makes possible."""
@@ -209,7 +208,6 @@ class Applier:
         self._backend.rename(record, change.uid)
         feed_again(record, self._numbering)
         self._backend.save_records([record])
-        self._recognised.add(record.id)
         self._resolvable(change, pk)
         return record
 
@@ -277,6 +275,8 @@ class Applier:
             if write.failed is not None:
                 failed = write.failed
                 self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
+                if not write.create:
+                    self._learn_names(write)  # who it is has nothing to do with what could not be written
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
         self._add_pairs([write.record for write in done])
         for write in done:
@@ -312,8 +312,6 @@ class Applier:
                 self._ledger.keep(write, field, verdict.loser)
         if number:
             record.seq = number
-            if record.id in self._recognised:
-                feed_again(record, self._numbering)
         return dirty
 
     def _may_enter(self, write: Write) -> bool:
@@ -334,11 +332,15 @@ class Applier:
         if len(names) == 1 and (write.create or names[0] == write.record.uid):
             return
         known = self._backend.records_by_uid(names)
-        for name in names:
-            if name not in known:
-                self._backend.rename(write.record, name)
-                self._resolver.created(name, write.record.pk)
-                self._arrived.add(name)
+        new = [name for name in names if name not in known]
+        for name in new:
+            self._backend.rename(write.record, name)
+            self._resolver.created(name, write.record.pk)
+            self._arrived.add(name)
+        if new and not write.create:
+            # Others who know the record by its old name only must hear of the new one before anything refers to it so.
+            feed_again(write.record, self._numbering, self._link.id)
+            self._backend.save_records([write.record])
 
 
 def _newest(cell: Cell) -> int:

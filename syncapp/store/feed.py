@@ -11,7 +11,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from syncapp.core.changes import Batch, Cursor, Entry, Record, Row, RowKind, Section, WireVersion, split_uids
+from syncapp.core.changes import (
+    WHOLE,
+    Batch,
+    Cursor,
+    Entry,
+    Record,
+    Row,
+    RowKind,
+    Section,
+    WireVersion,
+    split_uids,
+)
 from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
 from syncapp.core.rules import Merge
@@ -54,8 +65,8 @@ def pick(
 
     Not only those above the reader's position: a record that changed again moved on in the feed, and the position may
     have passed the number of its earlier change meanwhile. Up to ``clear`` there is no such change left.
-    A record whose latest number is none of its entries' was fed as such (see `feed_again`): it goes whole.
-    So does one that the peer lacks or that comes back into the row filter, whose fields are ``filtered``.
+    The same holds for a record that was fed whole (see `feed_again`), whatever changed in it since.
+    One that the peer lacks or that comes back into the row filter, whose fields are ``filtered``, goes whole too.
     """
     out = peer.agreement.out_fields(record.table)
     if not record.alive or not out:
@@ -65,20 +76,22 @@ def pick(
         for field, entry in record.entries.items()
         if entry.seq > clear and field in out and not _from_peer(entry, peer)
     ]
-    bare = all(entry.seq != record.seq for entry in record.entries.values())
+    note = record.entries.get(WHOLE)
+    whole = note is not None and note.seq > clear and note.via != peer.link
     entering = not paired and any(
         field in record.entries and record.entries[field].seq > clear for field in filtered
     )
-    if not (fields or bare or entering):
+    if not (fields or whole or entering):
         return None
-    if bare or not paired:
+    if whole or not paired:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
 
 
-def feed_again(record: Record, numbering: Numbering) -> None:
-    """Let the record stand in the feed anew, to go whole: a number of its own, which none of its entries has."""
+def feed_again(record: Record, numbering: Numbering, via: int = 0) -> None:
+    """Let the record stand in the feed anew, to go whole to everybody but the link ``via``."""
     record.seq = numbering.next()
+    record.entries[WHOLE] = Entry(Version(0, b""), record.seq, via)
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:

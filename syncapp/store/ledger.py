@@ -116,6 +116,9 @@ class Ledger:
         self, change: Incoming, field: int, code: str, params: dict[str, Any], waits_for: bytes | None = None
     ) -> None:
         """Park the record (``field`` 0) or one field of it, durably and visibly."""
+        if field and self._waits_already(change, field):
+            self._count_parked(change, field, code)
+            return
         payload = parked.pack(change, {field}) if field else parked.pack(self._with_parked(change))
         again = bool(change.problem) and change.problem_field == field
         tries = change.tries + 1 if again else 0
@@ -136,13 +139,25 @@ class Ledger:
             tries=tries,
             next_try=self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
         )
-        if change.problem:
-            if not again:
-                self.drop(change)
-            return
+        if change.problem and not again:
+            self.drop(change)
         self._count_parked(change, field, code)
 
+    def _waits_already(self, change: Incoming, field: int) -> bool:
+        """Whether a later value of the field is parked: what comes late or twice does not take its place."""
+        version = change.cells[field].version
+        if version is None:
+            return False
+        rows = self._backend.problems_of(self._link.id, {change.uid})
+        rows += [self._problems[key] for key in [(change.uid, field)] if key in self._problems]
+        waiting = [
+            reopen(row).cells.get(field) for row in rows if row.field == field and row.id != change.problem
+        ]
+        return any(cell and cell.version and cell.version.stamp > version.stamp for cell in waiting)
+
     def _count_parked(self, change: Incoming, field: int, code: str) -> None:
+        if change.problem:
+            return  # counted when it was parked first
         cells = {field: change.cells[field]} if field else change.cells
         for local, cell in cells.items():
             if not change.counts(local):

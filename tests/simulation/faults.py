@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from syncapp.store.memory import MemoryBackend, MemoryDatabase
+from syncapp.core.changes import Record
+from syncapp.store.memory import MemoryBackend
 
 
 class Killed(BaseException):
     """The program was killed. No `except Exception` may survive it."""
 
 
-class FaultyBackend(MemoryBackend):
-    """Counts down the primitives that are called; at zero the program is killed, mid-transaction.
-
-    ``fuse``: None, or how many calls are left; ``before_commit``: the kill comes when the transaction would commit.
-    """
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        super().__init__(database)
-        self.fuse: int | None = None
-        self.before_commit = False
-
-    def tick(self) -> None:
-        if self.fuse is not None:
-            self.fuse -= 1
-            if self.fuse < 0:
-                raise Killed
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
-            yield
-            if self.before_commit:
-                raise Killed
-
-
-def _ticking(name: str) -> Any:
-    original = getattr(MemoryBackend, name)
-
-    def method(self: FaultyBackend, *args: Any, **options: Any) -> Any:
-        if self.fuse is not None:
-            self.tick()
-        return original(self, *args, **options)
-
-    return method
-
-
-for _name in (
+#: The primitives at which a program can be killed, mid-transaction.
+STEPS = (
     "set_head",
     "drain",
     "drain_rows",
@@ -57,6 +23,7 @@ for _name in (
     "rename",
     "insert_rows",
     "update_rows",
+    "delete_rows",
     "save_cursors",
     "save_peer",
     "save_flows",
@@ -70,5 +37,55 @@ for _name in (
     "log_sent",
     "records_by_uid",
     "rows",
-):
-    setattr(FaultyBackend, _name, _ticking(_name))
+)
+
+
+def faulty(kind: type[Any]) -> type[Any]:
+    """A kind of backend that counts down the primitives that are called; at zero the program is killed.
+
+    ``fuse``: None, or how many calls are left; ``before_commit``: the kill comes when the transaction would commit.
+    ``touched``: ids of the records that were written, for whoever watches.
+    """
+
+    class Faulty(kind):  # type: ignore[misc]
+        fuse: int | None = None
+        before_commit = False
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.touched: set[int] = set()
+
+        @contextmanager
+        def transaction(self) -> Iterator[None]:
+            with super().transaction():
+                yield
+                if self.before_commit:
+                    raise Killed
+
+        def save_records(self, records: Iterable[Record]) -> None:
+            records = list(records)
+            super().save_records(records)
+            self.touched.update(record.id for record in records)
+
+        def rename(self, record: Record, uid: bytes) -> None:
+            super().rename(record, uid)
+            self.touched.add(record.id)
+
+    for name in STEPS:
+        setattr(Faulty, name, _ticking(getattr(Faulty, name)))
+    Faulty.__name__ = f"Faulty{kind.__name__}"
+    return Faulty
+
+
+def _ticking(original: Any) -> Any:
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse < 0:
+                raise Killed
+        return original(self, *args, **options)
+
+    return method
+
+
+FaultyBackend = faulty(MemoryBackend)

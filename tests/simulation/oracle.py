@@ -1,8 +1,8 @@
-"""What must hold, judged from outside: the harness's own record of every edit, and the databases at rest.
+"""What must hold while a world lives, watched from outside: the harness's own record of every edit and every batch.
 
 Nothing here uses the code under test to decide: a stamp's value is what stood in the table when the stamp was first
-seen; an edit is accounted for when its value is final, was overwritten by someone who had it before them, or is kept
-in a conflict list.
+seen, and a change came by the link whose batch brought it. `tests.simulation.judge` looks at the programs at rest.
+Each violation names the promise of the design that is broken (G1–G13).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from syncapp.core.changes import Batch, Record, RowKind
-from syncapp.core.clock import sees
+from syncapp.core.changes import WHOLE, Batch, Record, Row, RowKind
+from syncapp.core.clock import instance_of
 from syncapp.core.mapping import Kind
-from syncapp.store.base import ProblemRow
-from tests.simulation.schema import SPECS, Spec
+from tests.simulation.schema import SPECS, Key, Spec
+from tests.simulation.topology import LinkPlan, reach
 
 if TYPE_CHECKING:
-    from tests.simulation.instance import Instance, LinkPlan
+    from tests.simulation.instance import Instance
     from tests.simulation.world import World
 
-Key = tuple[str, str]
+Stamp = tuple[int, bytes]
 
 
 class Ref(NamedTuple):
@@ -50,282 +50,196 @@ class Oracle:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.history: dict[tuple[bytes, Key], dict[tuple[int, bytes], list[Any]]] = defaultdict(dict)
+        self.history: dict[tuple[bytes, Key], dict[Stamp, list[Any]]] = defaultdict(dict)
         self.edits: list[Edit] = []
-        self.overwritten: set[tuple[str, str]] = set()  # (field, value) that a user saw and replaced
-        self.known: set[tuple[str, Any]] = set()  # (field, value) that a user wrote
-        self.gone: set[tuple[int, str, str]] = set()
+        self.replaced: set[tuple[Key, str]] = set()  # values that a user saw and replaced
+        self.authors: dict[tuple[Key, Any], set[int]] = defaultdict(set)
         self.rows: dict[tuple[int, str, str], bytes] = {}
-        self._seen: dict[int, dict[int, Record]] = defaultdict(dict)
+        self.seen: dict[int, dict[int, Record]] = defaultdict(dict)
+        self._later: dict[int, set[int]] = defaultdict(set)
+        #: (program, record, field) → the stamp that stands there and the link whose batch brought it
+        self.came: dict[tuple[int, int, int], tuple[Stamp, int]] = {}
+        #: (link, source, record there, field, stamp) → how often it was sent as a change
+        self.sent: dict[tuple[int, int, int, int, Stamp], int] = defaultdict(int)
+        self._given: dict[tuple[int, int, Key], Stamp] = {}
+        self.judged = 0
         self.excused: dict[str, int] = defaultdict(int)
+        self.sources = {key: self._sources(key) for key in SPECS}
+        self.single = {key: self._single(key) for key in SPECS}
 
-    # -- while it runs --------------------------------------------------------------------------------------
+    def _sources(self, key: Key) -> list[frozenset[int]]:
+        """For each program, those whose values of ``key`` may come to stand there."""
+        programs = range(self.world.size)
+        reached = [reach(self.world.links, key, source) for source in programs]
+        return [frozenset(s for s in programs if here in reached[s]) for here in programs]
+
+    def _single(self, key: Key) -> set[tuple[int, int]]:
+        """(link, program) by which alone a program hears of ``key``, and the source nothing of the program's."""
+        found = set()
+        for link in self.world.links:
+            for source, here in link.directed:
+                others = [other for other in self.world.links if other is not link]
+                hears = any(
+                    other.flows(key, other.peer_of(here))
+                    for other in others
+                    if here in (other.active, other.passive)
+                )
+                apart = source not in reach(self.world.links, key, here)
+                if link.flows(key, source) and apart and not hears:
+                    found.add((link.number, here))
+        return found
+
+    # -- what users do --------------------------------------------------------------------------------------
 
     def edited(
         self, instance: Instance, table: str, pk: str, values: dict[str, Any], before: dict[int, Any]
     ) -> None:
         """A user has written ``values`` over the row ``before`` (empty: created it)."""
         for name, value in values.items():
-            spec = SPECS[table, name]
-            if spec.kind is not Kind.TEXT:
+            key = (table, name)
+            if SPECS[key].kind is not Kind.TEXT:
                 continue
-            field = f"{table}.{name}"
-            old = before.get(instance.numbers.field[table, name])
-            self.known.add((field, value))
+            old = before.get(instance.numbers.field[key])
+            self.authors[key, value].add(instance.index)
             if old is not None and old != value:
-                self.overwritten.add((field, old))
-            if not spec.unique:
+                self.replaced.add((key, old))
+            if not SPECS[key].unique:
                 self.edits.append(Edit(instance.index, table, pk, name, value))
 
-    def removed(self, instance: Instance, table: str, pk: str) -> None:
-        self.gone.add((instance.index, table, pk))
+    def removed(self, instance: Instance, table: str, before: dict[int, Any]) -> None:
+        """A user has removed the row ``before``, and with it what stood in it."""
+        for number, value in before.items():
+            key = instance.numbers.key[number]
+            if SPECS[key].kind is Kind.TEXT:
+                self.replaced.add((key, value))
 
-    def observe(self, instance: Instance) -> None:
+    # -- what programs do -----------------------------------------------------------------------------------
+
+    def observe(self, instance: Instance, touched: set[int]) -> None:
         """After each unit of work: which value carries which stamp. One stamp must never name two values."""
-        database, seen = instance.database, self._seen[instance.index]
+        index, database = instance.index, instance.database
+        seen, later = self.seen[index], self._later[index]
+        if not touched and not later:
+            return
         pending = {(row.table, row.pk) for row in database.journal}
-        for number, record in database.records.items():
-            before = seen.get(number)
-            if before is record or (record.table, record.pk) in pending:
+        for number in touched | later:
+            record = database.records.get(number)
+            if record is None:
                 continue
+            if (record.table, record.pk) in pending:
+                later.add(number)
+                continue
+            later.discard(number)
+            before = seen.get(number)
             seen[number] = record
             table = instance.numbers.table_name[record.table]
-            self.rows[instance.index, table, record.pk] = record.uid
+            self.rows[index, table, record.pk] = record.uid
             row = database.tables[record.table].get(record.pk)
-            if row is None:
-                continue
-            for field, entry in record.entries.items():
-                if before is not None and before.entries.get(field) == entry:
-                    continue
-                key = instance.numbers.key[field]
-                value = self.token(instance, SPECS[key], row.get(field))
-                self.note(record.uid, key, entry.version.stamp, value)
+            self._note_record(instance, record, before, row)
+        touched.clear()
 
-    def note(self, uid: bytes, key: Key, stamp: tuple[int, bytes], value: Any) -> None:
+    def _note_record(
+        self, instance: Instance, record: Record, before: Record | None, row: dict[int, Any] | None
+    ) -> None:
+        known = before.entries if before is not None else {}
+        for field, entry in record.entries.items():
+            old = known.get(field)
+            if old == entry or field == WHOLE:
+                continue
+            key = instance.numbers.key[field]
+            if old is not None and entry.version.stamp < old.version.stamp:
+                raise Violation(f"G4: {key} of {instance.label} goes back: {old} → {entry}")
+            if row is not None:
+                value = self.token(instance, SPECS[key], row.get(field))
+                self._note(record.uid, key, entry.version.stamp, value)
+
+    def _note(self, uid: bytes, key: Key, stamp: Stamp, value: Any) -> None:
         values = self.history[uid, key].setdefault(stamp, [])
         if value not in values:
             values.append(value)
             if len(values) > 1 and not isinstance(value, Ref | tuple):
-                raise Violation(f"one stamp names two values: {key} {values}")
+                raise Violation(f"G1: one stamp names two values: {key} {values}")
 
     def token(self, instance: Instance, spec: Spec, value: Any) -> Any:
+        """A value as it is noted: comparable between programs once `resolve` knows everybody's names."""
         if spec.kind is Kind.RELATION and value is not None:
             return Ref(instance.index, spec.target, value)
         if spec.kind is Kind.RELATIONS:
             return tuple(Ref(instance.index, spec.target, pk) for pk in value or ())
         return value
 
-    def delivered(self, instance: Instance, batch: Batch) -> None:
-        """No echo: a program's own edits do not come back to it, unless as a part of a whole record."""
-        own = {i for i, origin in enumerate(batch.origins) if origin[:16] == instance.identity}
+    # -- what travels ---------------------------------------------------------------------------------------
+
+    def read(self, link: LinkPlan, source: Instance, batch: Batch) -> None:
+        """``source`` has made a batch for the other end of ``link``."""
+        peer = self.world.instances[link.peer_of(source.index)]
+        database, numbers = source.database, source.numbers
+        for section in batch.sections:
+            keys = [numbers.key[column] for column in section.columns]
+            for key in keys:
+                if not link.flows(key, source.index):
+                    raise Violation(f"G7: {source.label} tells {peer.label} of {key} over link {link.number}")
+            for row in section.rows:
+                if row.kind != RowKind.FIELDS:
+                    continue
+                number = database.by_uid[row.uid]
+                for field, stamp in self._stamps(batch, row, section.columns):
+                    self._no_echo(link, source, peer, number, field, stamp)
+
+    def _no_echo(
+        self, link: LinkPlan, source: Instance, peer: Instance, number: int, field: int, stamp: Stamp
+    ) -> None:
+        """G5: a change is never sent to its origin, nor to the link that it arrived by."""
+        what = f"{source.numbers.key[field]} {stamp}"
+        if instance_of(stamp[1]) == peer.identity:
+            raise Violation(f"G5: {source.label} tells {peer.label} its own edit: {what}")
+        if self.came.get((source.index, number, field)) == (stamp, link.number):
+            raise Violation(f"G5: {source.label} sends back over link {link.number}: {what}")
+        self.sent[link.number, source.index, number, field, stamp] += 1
+
+    def _stamps(self, batch: Batch, row: Row, columns: list[int]) -> list[tuple[int, Stamp]]:
+        """(column, stamp) of the versioned cells of a row."""
+        versions = row.versions * len(columns) if len(row.versions) == 1 else row.versions
+        return [
+            (column, (version.time, batch.origins[version.origin]))
+            for column, version in zip(columns, versions, strict=True)
+            if version is not None
+        ]
+
+    def applied(self, link: LinkPlan, instance: Instance, batch: Batch) -> None:
+        """``instance`` has applied a batch of the other end of ``link``; called before `observe`."""
+        index, database, seen = instance.index, instance.database, self.seen[instance.index]
+        peer = self.world.instances[link.peer_of(index)]
         for section in batch.sections:
             for row in section.rows:
-                if row.kind == RowKind.FIELDS and any(
-                    v is not None and v.origin in own for v in row.versions
-                ):
-                    raise Violation(f"echo: {instance.label} is told its own edit: {section.table} {row}")
-
-    # -- at rest --------------------------------------------------------------------------------------------
-
-    def judge(self) -> None:
-        """All invariants, between each pair of linked programs."""
-        self.unify()
-        for link in self.world.links:
-            pair = (self.world.instances[link.active], self.world.instances[link.passive])
-            for here, there in (pair, pair[::-1]):
-                self.judge_problems(link, here)
-                self.judge_records(link, here, there)
-                self.judge_receipts(link, here, there)
-        for instance in self.world.instances:
-            self.judge_rows(instance)
-        self.judge_edits()
-
-    def unify(self) -> None:
-        """One name for each record, whatever the programs call it."""
-        parent: dict[bytes, bytes] = {}
-
-        def root(uid: bytes) -> bytes:
-            while parent.get(uid, uid) != uid:
-                uid = parent[uid]
-            return uid
-
-        for instance in self.world.instances:
-            for uid, number in instance.database.by_uid.items():
-                a, b = root(uid), root(instance.database.records[number].uid)
-                parent[max(a, b)] = min(a, b)
-        self.root = root
-        merged: dict[tuple[bytes, Key], dict[tuple[int, bytes], list[Any]]] = defaultdict(dict)
-        for (uid, key), stamps in self.history.items():
-            for stamp, values in stamps.items():
-                merged[root(uid), key].setdefault(stamp, []).extend(values)
-        self.merged = merged
-        for (_, key), stamps in merged.items():
-            for values in stamps.values():
-                if len({self.resolve(value) for value in values}) > 1:
-                    raise Violation(f"one stamp names two values: {key} {values}")
-
-    def resolve(self, token: Any) -> Any:
-        """A value that can be compared between programs."""
-        if isinstance(token, Ref):
-            uid = self.rows.get(token)
-            return self.root(uid) if uid is not None else None
-        if isinstance(token, tuple):
-            return tuple(sorted(self.resolve(part) or b"" for part in token))
-        return token
-
-    def value(self, instance: Instance, record: Record, key: Key) -> Any:
-        row = instance.database.tables[record.table].get(record.pk, {})
-        return self.resolve(self.token(instance, SPECS[key], row.get(instance.numbers.field[key])))
-
-    def problems(self, instance: Instance, link: LinkPlan) -> dict[bytes, list[ProblemRow]]:
-        found: dict[bytes, list[ProblemRow]] = defaultdict(list)
-        for problem in instance.database.problems.values():
-            if problem.link == link.number and problem.way == "in":
-                found[self.root(problem.uid)].append(problem)
-        return found
-
-    def judge_records(self, link: LinkPlan, here: Instance, there: Instance) -> None:
-        """Every record here stands there, equal in all that flows, or a problem says why not."""
-        parked_here, parked_there = self.problems(here, link), self.problems(there, link)
-        for record in here.database.records.values():
-            if not record.alive:
-                continue
-            uid = self.root(record.uid)
-            number = there.database.by_uid.get(record.uid)
-            table = here.numbers.table_name[record.table]
-            if number is None:
-                if any(p.field == 0 for p in parked_there[uid]):
-                    self.excused["parked record"] += 1
+                number = database.by_uid.get(row.uid)
+                record = database.records.get(number) if number is not None else None
+                if number is None or record is None or not record.alive:
                     continue
-                raise Violation(f"{there.label} lacks {table} {record.pk} of {here.label}: {record}")
-            other = there.database.records[number]
-            if not other.alive:
-                self.excused["deleted"] += 1
-                continue
-            if self.root(other.uid) != uid:
-                raise Violation(f"names differ: {record.uid.hex()} {other.uid.hex()}")
-            problems = parked_here[uid] + parked_there[uid]
-            for key in ((t, name) for t, name in SPECS if t == table):
-                self.judge_field(link, (here, record), (there, other), key, problems)
+                before = seen[number].entries if number in seen else {}
+                for column, stamp in self._stamps(batch, row, section.columns):
+                    key = peer.numbers.key[column]
+                    field = instance.numbers.field[key]
+                    entry, old = record.entries.get(field), before.get(field)
+                    if entry and entry.version.stamp == stamp and (not old or old.version.stamp != stamp):
+                        self.came[index, number, field] = (stamp, link.number)
+                    if (link.number, index) in self.single[key]:
+                        self._source_wins(link, instance, record, key, stamp)
 
-    def judge_field(
-        self,
-        link: LinkPlan,
-        ours: tuple[Instance, Record],
-        theirs: tuple[Instance, Record],
-        key: Key,
-        problems: list[ProblemRow],
+    def _source_wins(
+        self, link: LinkPlan, instance: Instance, record: Record, key: Key, stamp: Stamp
     ) -> None:
-        here, record = ours
-        there, other = theirs
-        spec = SPECS[key]
-        fields = {0, here.numbers.field[key], there.numbers.field[key]}
-        if any(problem.field in fields for problem in problems):
-            self.excused["parked field"] += 1
+        """§7: where a field only comes in, what was edited here in ignorance of the source's next value gives way."""
+        place = (instance.index, record.id, key)
+        if self._given.get(place, (0, b"")) >= stamp:
             return
-        mine = record.entries.get(here.numbers.field[key])
-        its = other.entries.get(there.numbers.field[key])
-        equal = self.value(here, record, key) == self.value(there, other, key)
-        if spec.way.value == "both":
-            if not equal:
-                raise Violation(f"{key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
-            if mine is not None or its is not None:
-                newest = max(self.merged[self.root(record.uid), key])
-                if not (mine and its and mine.version.stamp == its.version.stamp == newest):
-                    raise Violation(
-                        f"{key}: not the newest stamp {newest}: {self.show(*ours, key)} – {self.show(*theirs, key)}"
-                    )
+        self._given[place] = stamp
+        field = instance.numbers.field[key]
+        if any(problem.field in (0, field) for problem in self.world.parked(instance, link, record)):
             return
-        source = spec.way.value == "upload"
-        if (here.index == link.active) != source or equal:
+        row = instance.database.tables[record.table].get(record.pk)
+        known = self.history.get((record.uid, key), {}).get(stamp)
+        if row is None or not known or isinstance(known[0], Ref | tuple):
             return
-        # ``here`` is the source and the values differ: only a later edit over there explains that.
-        local = its is not None and its.version.origin[:16] == there.identity
-        if not (local and its is not None and (mine is None or sees(its.version, mine.version))):
-            raise Violation(f"one-way {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
-
-    def show(self, instance: Instance, record: Record, key: Key) -> str:
-        entry = record.entries.get(instance.numbers.field[key])
-        return f"{instance.label}{record.pk} {self.value(instance, record, key)!r} {entry}"
-
-    def judge_problems(self, link: LinkPlan, here: Instance) -> None:
-        """A problem that remains must have a reason that still holds."""
-        for problems in self.problems(here, link).values():
-            for problem in problems:
-                if problem.code == "missing_target":
-                    number = here.database.by_uid.get(problem.waits_for or b"")
-                    if number is not None and here.database.records[number].alive:
-                        raise Violation(f"waits for what is here: {problem}")
-                elif problem.code == "ambiguous":
-                    root = self.root(
-                        problem.uid
-                    )  # two rows here that are one record there stay two: that is a problem
-                    rows = [r for r in here.database.records.values() if r.alive and self.root(r.uid) == root]
-                    if len(rows) == 1:
-                        raise Violation(f"called ambiguous, but known by another name: {problem}")
-                elif problem.code != "not_unique":
-                    raise Violation(f"problem without a reason: {problem}")
-
-    def judge_receipts(self, link: LinkPlan, here: Instance, there: Instance) -> None:
-        """What we heard of the peer's account is the peer's account, and it adds up."""
-        told = here.database.cursors[link.number].peer_totals
-        kept = there.database.cursors[link.number].totals
-        if told != kept:
-            raise Violation(f"{here.label} heard {told}, {there.label} counted {kept}")
-        if kept.received != kept.applied + kept.superseded + kept.duplicate + kept.parked:
-            raise Violation(f"the account does not add up: {kept}")
-        counted = self.world.delivered[there.index, link.number]
-        if kept.received != counted:
-            raise Violation(f"{there.label} counted {kept}, {counted} field changes were delivered")
-
-    def judge_rows(self, instance: Instance) -> None:
-        """No row without a record: something would have been created twice."""
-        for table, rows in instance.database.tables.items():
-            for pk, row in rows.items():
-                if (table, pk) not in instance.database.by_pk:
-                    raise Violation(f"{instance.label}: a row that nobody knows: {table} {pk} {row}")
-                for field, value in row.items():
-                    key = instance.numbers.key[field]
-                    if SPECS[key].kind is not Kind.TEXT or value is None:
-                        continue
-                    if (f"{key[0]}.{key[1]}", value) not in self.known:
-                        raise Violation(f"{instance.label}: a value from nowhere: {key} {value!r}")
-
-    def judge_edits(self) -> None:
-        """Every value that a user wrote is final, was knowingly replaced, or is kept."""
-        kept: set[tuple[str, Any]] = set()
-        standing: set[tuple[str, Any]] = set()
-        for instance in self.world.instances:
-            for row in instance.database.conflicts:
-                key = instance.numbers.key[row.field]
-                if SPECS[key].kind is Kind.TEXT:
-                    kept.add((".".join(key), row.lost))
-            for table, rows in instance.database.tables.items():
-                name = instance.numbers.table_name[table]
-                for values in rows.values():
-                    for field, value in values.items():
-                        if SPECS[instance.numbers.key[field]].kind is Kind.TEXT:
-                            standing.add((f"{name}.{instance.numbers.key[field][1]}", value))
-        troubled = {self.root(p.uid) for i in self.world.instances for p in i.database.problems.values()}
-        for edit in self.edits:
-            told = (f"{edit.table}.{edit.name}", edit.value)
-            if told in kept or told in standing or told in self.overwritten:
-                continue
-            if self.excusable(edit, troubled):
-                self.excused["edit"] += 1
-                continue
-            raise Violation(f"an edit is gone without a trace: {edit}")
-
-    def excusable(self, edit: Edit, troubled: set[bytes]) -> bool:
-        """The record was deleted somewhere, or is parked."""
-        uid = self.rows.get((edit.instance, edit.table, edit.pk))
-        if uid is None:
-            return (edit.instance, edit.table, edit.pk) in self.gone
-        root = self.root(uid)
-        if root in troubled:
-            return True
-        for instance in self.world.instances:
-            for name, number in instance.database.by_uid.items():
-                if self.root(name) == root and not instance.database.records[number].alive:
-                    return True
-        return False
+        if row.get(instance.numbers.field[key]) not in known:
+            raise Violation(f"§7: {instance.label} does not take the source's {key} {known[0]!r}: {record}")

@@ -5,10 +5,14 @@ Every program numbers its tables and fields differently, so that a mixed-up numb
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
+
+Key: TypeAlias = tuple[str, str]
+Ways: TypeAlias = Mapping[Key, Direction]
 
 
 class Spec(NamedTuple):
@@ -20,6 +24,11 @@ class Spec(NamedTuple):
     target: str = ""
     required: bool = False
     unique: bool = False
+
+    @property
+    def structural(self) -> bool:
+        """A record does not travel without it."""
+        return self.required or self.unique
 
 
 CLIENT = (
@@ -54,19 +63,28 @@ class Numbers:
         self.table_name = {number: name for name, number in self.table.items()}
         self.key = {number: key for key, number in self.field.items()}
 
-    def setup(self, links: tuple[int, ...]) -> Setup:
-        """The program's configuration with these links, all of which exchange all tables."""
+    def setup(self, links: tuple[int, ...], mapped: Mapping[int, Ways] | None = None) -> Setup:
+        """The program's configuration with these links. ``mapped``: link → the directions of this program's mapping
+        as seen from here; without it all tables are exchanged both ways."""
         match_by = {
             self.table[table]: tuple(self.field[table, name] for name in names)
             for table, names in MATCH_BY.items()
         }
+        known = mapped or {link: dict.fromkeys(SPECS, Direction.BOTH) for link in links}
+        sent = {link: frozenset(self._numbers(ways, sends=True)) for link, ways in known.items()}
         return Setup(
             version=1,
             tables={self.table[name]: self._table(name) for name in TABLES},
             links={link: LinkInfo(link, f"link {link}", log=True, match_by=match_by) for link in links},
-            captured=frozenset(self.field.values()),
-            logged={link: frozenset(self.field.values()) for link in links},
+            captured=frozenset(n for ways in known.values() for n in self._numbers(ways, sends=False)),
+            logged=sent,
         )
+
+    def _numbers(self, ways: Ways, *, sends: bool) -> list[int]:
+        """The fields that are mapped, or only those that are sent."""
+        return [
+            self.field[key] for key, way in ways.items() if (way.sends if sends else way != Direction.OFF)
+        ]
 
     def _table(self, name: str) -> TableInfo:
         fields = {}
@@ -77,20 +95,26 @@ class Numbers:
             fields[number] = FieldInfo(number, spec.name, kind, target, spec.required)
         return TableInfo(self.table[name], f"crm.{name}", name, fields)
 
-    def catalogue(self, *, active: bool) -> Catalogue:
-        """What the program announces on a link of which it is the active or the passive side."""
+    def catalogue(self, *, active: bool, ways: Ways | None = None) -> Catalogue:
+        """What the program announces on a link of which it is the active or the passive side.
+
+        ``ways``: the directions as seen from the active program, where they are not those of the fields.
+        """
         return tuple(
             TableOffer(
                 self.table[name],
                 f"crm.{name}",
                 name,
-                tuple(self._offer(name, spec, active=active) for spec in specs),
+                tuple(
+                    self._offer(name, spec, active=active, way=(ways or {}).get((name, spec.name), spec.way))
+                    for spec in specs
+                ),
             )
             for name, specs in TABLES.items()
         )
 
-    def _offer(self, table: str, spec: Spec, *, active: bool) -> FieldOffer:
-        up, down = spec.way.sends, spec.way.receives
+    def _offer(self, table: str, spec: Spec, *, active: bool, way: Direction) -> FieldOffer:
+        up, down = way.sends, way.receives
         sends, receives = (up, down) if active else (down, up)
         kind = FieldType(spec.kind, null=not spec.required)
         return FieldOffer(self.field[table, spec.name], spec.name, spec.name, kind, sends, receives)

@@ -10,17 +10,18 @@ import pytest
 
 from syncapp.core.changes import START, Batch
 from syncapp.core.mapping import Agreement, Kind
+from syncapp.store.memory import MemoryBackend
 from syncapp.store.store import Store
-from tests.simulation.faults import FaultyBackend
+from tests.simulation.databases import Memory
 from tests.simulation.instance import Instance
 from tests.simulation.schema import SPECS
-from tests.simulation.world import Plan, World
+from tests.simulation.world import PAIR, Plan, World
 
 
 def fresh(world: World) -> tuple[Instance, Store, int]:
     """Program A once more, with nothing in it."""
-    instance = Instance(world, 0, [world.links[0]])
-    store = Store(FaultyBackend(instance.database), world.rng.randbytes)
+    instance = Instance(world, 0, [world.links[0]], Memory())
+    store = Store(MemoryBackend(instance.database), world.rng.randbytes)
     token = store.claim(1, "order", 10**12)
     assert token
     return instance, store, token
@@ -56,7 +57,7 @@ def uids(instance: Instance, field: int, value: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_any_order_and_repetition(seed: int) -> None:
-    world = World(seed, Plan(writers=(1,), collisions=0.0, removals=0, records=3, deeds=50))
+    world = World(seed, Plan(writers=(1,), collisions=0.0, removals=0, records=3, deeds=50), PAIR)
     world.begin()
     world.misfortune()
     world.heal()

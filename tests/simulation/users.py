@@ -186,8 +186,10 @@ class Users:
         pk = self.some(instance, table)
         if pk is None or self.referred(instance, table, pk):
             return
+        self.world.oracle.removed(
+            instance, table, instance.database.tables[instance.numbers.table[table]][pk]
+        )
         instance.database.remove(instance.numbers.table[table], pk)
-        self.world.oracle.removed(instance, table, pk)
         instance.changed()
 
     def referred(self, instance: Instance, table: str, pk: str) -> bool:

@@ -18,18 +18,25 @@ import msgspec
 
 from syncapp import errors
 from syncapp.core import effects as fx
-from syncapp.core.changes import Batch
+from syncapp.core.changes import Batch, Record
 from syncapp.core.codec import Frame
 from syncapp.core.session import State
-from syncapp.store.store import Store
-from tests.simulation.instance import Conversation, Instance, LinkPlan
+from syncapp.store import parked
+from syncapp.store.base import ProblemRow
+from tests.simulation.conversation import Conversation
+from tests.simulation.databases import Backing, Memory
+from tests.simulation.instance import Instance
+from tests.simulation.judge import Judge
 from tests.simulation.network import FINE, Network, Weather
 from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.topology import LinkPlan, draw_links, draw_pairs
 from tests.simulation.users import Users
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
 QUIET = 25 * SECOND
+#: One program dials another.
+PAIR = ((1, 0),)
 
 
 class Plan(msgspec.Struct):
@@ -51,6 +58,7 @@ class Plan(msgspec.Struct):
     refuse: float = 0.0
     collisions: float = 0.3
     removals: int = 2
+    ways: bool = False
     weather: Weather = FINE
 
     @classmethod
@@ -83,6 +91,7 @@ class Plan(msgspec.Struct):
             refuse=rng.choice((0.0, 0.1)),
             collisions=rng.choice((0.0, 0.2, 0.6)),
             removals=rng.choice((0, 2, 6)),
+            ways=rng.random() < 0.5,
             weather=weather,
         )
 
@@ -91,11 +100,17 @@ class World:
     """Programs, links and everything that happens to them."""
 
     def __init__(
-        self, seed: int, plan: Plan | None = None, links: Sequence[tuple[int, int]] = ((1, 0),)
+        self,
+        seed: int,
+        plan: Plan | None = None,
+        links: Sequence[tuple[int, int]] | Sequence[LinkPlan] | None = None,
+        backing: Backing | None = None,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.plan = plan or Plan.draw(self.rng)
+        self.links = self._links(draw_pairs(self.rng) if links is None else links)
+        self.size = 1 + max(max(link.active, link.passive) for link in self.links)
         self.lossy = self.plan.weather.lossy
         self.now = START
         self._events: list[tuple[int, float, int, Callable[[], Any]]] = []
@@ -105,13 +120,20 @@ class World:
         self.oracle = Oracle(self)
         self.delivered: dict[tuple[int, int], int] = defaultdict(int)
         self.batches: list[tuple[int, int, Batch]] = []
-        self.links = [LinkPlan(n + 1, active, passive) for n, (active, passive) in enumerate(links)]
-        size = 1 + max(max(pair) for pair in links)
+        backing = backing or Memory()
         self.instances = [
-            Instance(self, i, [link for link in self.links if i in (link.active, link.passive)])
-            for i in range(size)
+            Instance(self, i, [link for link in self.links if i in (link.active, link.passive)], backing)
+            for i in range(self.size)
         ]
         self.users = Users(self)
+
+    def _links(self, given: Sequence[tuple[int, int]] | Sequence[LinkPlan]) -> list[LinkPlan]:
+        """Whole links as they are; pairs of programs with ways drawn for them, where the plan says so."""
+        plans = [link for link in given if isinstance(link, LinkPlan)]
+        pairs = tuple(pair for pair in given if not isinstance(pair, LinkPlan))
+        if self.plan.ways:
+            return plans or draw_links(self.rng, pairs)
+        return plans or [LinkPlan(n, *pair) for n, pair in enumerate(pairs, 1)]
 
     # -- time -----------------------------------------------------------------------------------------------
 
@@ -140,7 +162,7 @@ class World:
         self.heal()
         self.rest()
         self.retry_all()
-        self.oracle.judge()
+        Judge(self).judge()
         self.check_redelivery()
         self.check_idle()
         return self
@@ -230,7 +252,7 @@ class World:
                 ids = sorted(i for i, p in instance.database.problems.items() if p.link == talk.link)
                 if ids:
                     talk.store.retry(talk.link, talk.agreement, talk.token, ids)
-                    self.oracle.observe(instance)
+                    self.oracle.observe(instance, talk.store.backend.touched)
                     instance.changed()
 
     # -- watching -------------------------------------------------------------------------------------------
@@ -246,10 +268,22 @@ class World:
 
     def applied(self, talk: Conversation, batch: Batch) -> None:
         """A batch was given to the store, which has not refused it as a gap."""
-        if len(self.links) == 1:
-            self.oracle.delivered(talk.instance, batch)
+        self.oracle.applied(talk.instance.links[talk.link], talk.instance, batch)
         self.delivered[talk.instance.index, talk.link] += batch.field_count()
         self.batches.append((talk.instance.index, talk.link, batch))
+
+    def read(self, talk: Conversation, batch: Batch) -> None:
+        """A batch was made, and will be sent."""
+        self.oracle.read(talk.instance.links[talk.link], talk.instance, batch)
+
+    def parked(self, instance: Instance, link: LinkPlan, record: Record) -> list[ProblemRow]:
+        """Incoming changes of a record that wait."""
+        database = instance.database
+        return [
+            p
+            for p in database.problems.values()
+            if p.link == link.number and p.way == "in" and database.by_uid.get(p.uid) == record.id
+        ]
 
     def kind_of(self, frame: Frame) -> str:
         """The name of the message in a frame."""
@@ -261,7 +295,7 @@ class World:
     def state(self, instance: Instance) -> Any:
         """All that redelivery must not change."""
         database = instance.database
-        problems = sorted((p.link, p.way, p.uid, p.field) for p in database.problems.values())
+        problems = sorted((p.link, p.way, p.uid, p.field, _held(p)) for p in database.problems.values())
         records = {
             r.id: (r.uid, r.alive, {f: e.version.stamp for f, e in r.entries.items()})
             for r in database.records.values()
@@ -278,6 +312,7 @@ class World:
             talk = next(t for t in self.talks(instance) if t.link == link and t.session.state is State.LIVE)
             try:
                 talk.store.apply(link, batch, talk.agreement, talk.token)
+                self.oracle.observe(instance, talk.store.backend.touched)
             except errors.Restored:
                 raise Violation(f"an old batch looks like a restored database: {batch}") from None
         after = [self.state(instance) for instance in self.instances]
@@ -311,4 +346,7 @@ class World:
         return "\n".join(lines)
 
 
-__all__ = ["Plan", "Store", "World"]
+def _held(problem: ProblemRow) -> list[tuple[int, int]]:
+    """The fields that are kept in a problem, with the times of their versions."""
+    cells = parked.unpack(problem.uid, problem.table, problem.payload).cells if problem.payload else {}
+    return sorted((field, cell.version.time) for field, cell in cells.items() if cell.version is not None)

@@ -99,6 +99,9 @@ class Program:
 
     # -- the store ------------------------------------------------------------------------------------------
 
+    def seal(self) -> None:
+        self.store.seal()
+
     def read(self, after: Cursor | None = None, records: int = 1000, **options: Any) -> Batch | None:
         after = self.sent if after is None else after
         peer = bytes([3 - self.identity[0]]) * 16

@@ -5,6 +5,9 @@ import pytest
 
 from syncapp import errors
 from syncapp.core.changes import Batch, Cursor, Row, RowKind, Section, Totals, WireVersion
+from syncapp.core.clock import Version
+from syncapp.store import parked
+from syncapp.store.parked import Cell
 from tests.store.programs import SECOND, Program, exchange, pair, send
 
 
@@ -111,6 +114,41 @@ def test_an_optional_relation_waits_alone() -> None:
     assert sorted(branch.rows("client", "name", "parent")) == [("child", "2"), ("parent", None)]
     assert branch.codes == []
     assert child
+
+
+def test_a_parked_value_is_not_replaced_by_an_older_one_that_comes_late() -> None:
+    office, branch = pair()
+    client = branch.create("client", code="1", name="a")
+    order = branch.create("order", number="7", client=client)
+    exchange(branch, office)
+
+    def alone(code: str) -> Batch:
+        """The order's change without the new client that it refers to."""
+        branch.write("order", order, payer=branch.create("client", code=code, name="new"))
+        batch = branch.read()
+        assert batch is not None
+        orders = [section for section in batch.sections if section.table == branch.numbers.table["order"]]
+        return msgspec.structs.replace(batch, start=branch.sent, sections=orders)
+
+    older, newer = alone("2"), alone("3")
+    for batch in (newer, older, newer):
+        office.apply(batch)
+        assert [parked.unpack(p.uid, p.table, p.payload).cells for p in office.problems] == [
+            {
+                office.numbers.field["order", "payer"]: Cell(
+                    *cell(newer), branch.numbers.field["order", "payer"]
+                )
+            }
+        ]
+    assert office.database.cursors[1].totals.parked == 3
+
+
+def cell(batch: Batch) -> tuple[Version, object]:
+    """The one versioned value in a batch."""
+    (section,) = batch.sections
+    (row,) = section.rows
+    assert row.versions[0] is not None
+    return Version(row.versions[0].time, batch.origins[row.versions[0].origin]), row.values[0]
 
 
 def test_a_required_relation_parks_the_whole_record() -> None:

@@ -1,9 +1,10 @@
 """Names of records: where they are born, recognised, and called differently."""
 
-from syncapp.core.changes import Record
+from syncapp.core.changes import Batch, Record, RowKind
+from syncapp.store.feed import Peer, Picked, pick
 from syncapp.store.identity import Uids
 from syncapp.store.sealing import Numbering
-from tests.store.programs import Program, exchange, pair, send
+from tests.store.programs import LINK, Program, exchange, pair, send
 
 
 def uids(program: Program) -> Uids:
@@ -88,6 +89,56 @@ def test_a_record_known_by_both_names_is_found_by_either() -> None:
     assert len(names) == 2
     assert record.uid == min(names)
     assert {found.id for found in office.backend.records_by_uid(names).values()} == {record.id}
+
+
+def told_others(program: Program, pk: str, clear: int = 0) -> Picked | None:
+    """What of a client goes to a third program, which has the record."""
+    record = program.database.records[program.database.by_pk[program.numbers.table["client"], pk]]
+    return pick(record, Peer(LINK + 1, program.agreement, b"third"), clear, paired=True)
+
+
+def test_a_name_that_was_learnt_is_told_to_others_too() -> None:
+    """Who knows the record by its old name only would wait for ever for what a relation calls by the new one."""
+    office, branch = pair()
+    ours = office.create("client", code="1", name="a")
+    theirs = branch.create("client", code="1", name="b")
+    branch.seal()
+    send(office, branch)  # the branch recognises its own record, and tells the office
+    head = office.database.state.head.seq
+    exchange(office, branch)
+    picked = told_others(office, ours, clear=head)
+    assert picked is not None
+    assert picked.kind is RowKind.WHOLE
+    branch.write("client", theirs, note="a change of the record does not hide its name")
+    exchange(office, branch)
+    picked = told_others(office, ours, clear=head)
+    assert picked is not None
+    assert picked.kind is RowKind.WHOLE
+    assert told_others(office, ours, clear=office.database.state.head.seq) is None, "once"
+    assert office.read() is None, "those who told it know it"
+
+
+def test_a_name_is_learnt_even_if_the_values_that_came_with_it_cannot_be_written() -> None:
+    office, branch = pair()
+    office.create("client", code="1", name="a")
+    theirs = branch.create("client", code="1", name="b")
+    branch.seal()
+    send(office, branch)
+    branch.write("client", theirs, code="2")
+    office.create("client", code="2", name="another one")
+    batch = send_batch(branch, office)
+    assert office.codes == ["not_unique"]
+    row = batch.sections[0].rows[0]
+    assert len({row.uid, *row.aliases}) == 2
+    assert {row.uid, *row.aliases} <= office.database.by_uid.keys()
+
+
+def send_batch(source: Program, target: Program) -> Batch:
+    """One batch from ``source`` to ``target``, which is looked at afterwards."""
+    batch = source.read()
+    assert batch is not None
+    source.acked(batch, target.apply(batch))
+    return batch
 
 
 def test_two_rows_with_one_key_are_ambiguous_and_solved_by_hand() -> None:

@@ -1,0 +1,379 @@
+"""The programs at rest: whatever differs must be explained by a problem that holds exactly what is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from syncapp.core.changes import Entry, Record
+from syncapp.core.clock import sees
+from syncapp.core.mapping import Kind
+from syncapp.store import parked
+from syncapp.store.base import ProblemRow
+from tests.simulation.oracle import Oracle, Ref, Stamp, Violation
+from tests.simulation.schema import SPECS, TABLES, Key
+from tests.simulation.topology import LinkPlan
+
+if TYPE_CHECKING:
+    from tests.simulation.instance import Instance
+    from tests.simulation.world import World
+
+
+class Parked:
+    """A problem with what it holds."""
+
+    def __init__(self, row: ProblemRow, root: bytes, table: str) -> None:
+        self.row = row
+        self.root = root
+        self.table = table
+        self.change = parked.unpack(row.uid, row.table, row.payload)
+
+    @property
+    def code(self) -> str:
+        return self.row.code
+
+    def holds(self, field: int, stamp: Stamp) -> bool:
+        """Whether the value with this stamp is kept here."""
+        cell = self.change.cells.get(field)
+        return cell is not None and cell.version is not None and cell.version.stamp == stamp
+
+    def __repr__(self) -> str:
+        return f"{self.row} {self.change}"
+
+
+class Judge:
+    """Judges a world at rest, once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.oracle: Oracle = world.oracle
+        self.parent: dict[bytes, bytes] = {}
+        self.unify()
+        self.alive = [self._by_root(instance, alive=True) for instance in world.instances]
+        self.dead = [self._by_root(instance, alive=False) for instance in world.instances]
+        self.problems = [self._problems(instance) for instance in world.instances]
+
+    def judge(self) -> None:
+        """All invariants, over each link in either direction, then of each program alone."""
+        self.judge_stamps()
+        for link in self.world.links:
+            for source, target in link.directed:
+                here, there = self.world.instances[source], self.world.instances[target]
+                self.judge_records(link, here, there)
+                self.judge_problems(link, there, here)
+                self.judge_receipts(link, here, there)
+        for instance in self.world.instances:
+            self.judge_rows(instance)
+        self.judge_edits()
+
+    # -- names ----------------------------------------------------------------------------------------------
+
+    def root(self, uid: bytes) -> bytes:
+        """The one name of a record, whatever the programs call it."""
+        parent = self.parent
+        while parent.get(uid, uid) != uid:
+            uid = parent[uid]
+        return uid
+
+    def unify(self) -> None:
+        for instance in self.world.instances:
+            for uid, number in instance.database.by_uid.items():
+                a, b = self.root(uid), self.root(instance.database.records[number].uid)
+                self.parent[max(a, b)] = min(a, b)
+
+    def _by_root(self, instance: Instance, *, alive: bool) -> dict[bytes, list[Record]]:
+        found: dict[bytes, list[Record]] = defaultdict(list)
+        for record in instance.database.records.values():
+            if record.alive == alive:
+                found[self.root(record.uid)].append(record)
+        return found
+
+    def _problems(self, instance: Instance) -> dict[tuple[int, bytes], list[Parked]]:
+        found: dict[tuple[int, bytes], list[Parked]] = defaultdict(list)
+        for row in instance.database.problems.values():
+            if row.way == "in":
+                root = self.root(row.uid)
+                found[row.link, root].append(Parked(row, root, instance.numbers.table_name[row.table]))
+        return found
+
+    # -- values ---------------------------------------------------------------------------------------------
+
+    def judge_stamps(self) -> None:
+        """Relations too: one stamp, one value, now that everybody's names are known."""
+        merged: dict[tuple[bytes, Key], dict[Stamp, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for (uid, key), stamps in self.oracle.history.items():
+            for stamp, values in stamps.items():
+                merged[self.root(uid), key][stamp] += values
+        for (_, key), stamps in merged.items():
+            for values in stamps.values():
+                if len(values) > 1 and len({self.resolve(value) for value in values}) > 1:
+                    raise Violation(f"G1: one stamp names two values: {key} {values}")
+        self.history = merged
+
+    def resolve(self, token: Any) -> Any:
+        """A value that can be compared between programs."""
+        if isinstance(token, Ref):
+            uid = self.oracle.rows.get(token)
+            return self.root(uid) if uid is not None else None
+        if isinstance(token, tuple):
+            return tuple(sorted(self.resolve(part) or b"" for part in token))
+        return token
+
+    def value(self, instance: Instance, record: Record, key: Key) -> Any:
+        row = instance.database.tables[record.table].get(record.pk, {})
+        return self.resolve(self.oracle.token(instance, SPECS[key], row.get(instance.numbers.field[key])))
+
+    def excuse(self, why: str) -> None:
+        self.oracle.excused[why] += 1
+
+    # -- over one link, from here to there ------------------------------------------------------------------
+
+    def judge_records(self, link: LinkPlan, here: Instance, there: Instance) -> None:
+        """G1: every record here stands there, equal in all that flows, or a problem there holds what does not."""
+        for root, records in self.alive[here.index].items():
+            for record in records:
+                table = here.numbers.table_name[record.table]
+                flowing = [key for key in self._keys(table) if link.flows(key, here.index)]
+                if not flowing:
+                    continue
+                self.oracle.judged += 1
+                other = self._counterpart(link, here, there, record)
+                if other is None:
+                    self._absent(link, here, there, record, flowing)
+                    continue
+                waiting = self.problems[there.index].get((link.number, root), ())
+                for key in flowing:
+                    self.judge_field(link, (here, record), (there, other), key, waiting)
+
+    def _keys(self, table: str) -> list[Key]:
+        return [(table, spec.name) for spec in TABLES[table]]
+
+    def _counterpart(self, link: LinkPlan, here: Instance, there: Instance, record: Record) -> Record | None:
+        """The living record there that ``record`` is; None where there is none, or more than one."""
+        root = self.root(record.uid)
+        others = self.alive[there.index].get(root, [])
+        if len(others) != 1 or len(self.alive[here.index][root]) > 1:
+            return None
+        if record.uid not in there.database.by_uid:
+            raise Violation(
+                f"§8: {there.label} does not know {record.uid.hex()} of {here.label}: {others[0]}"
+            )
+        return others[0]
+
+    def _absent(
+        self, link: LinkPlan, here: Instance, there: Instance, record: Record, flowing: list[Key]
+    ) -> None:
+        root = self.root(record.uid)
+        if max(len(self.alive[i.index].get(root, ())) for i in (here, there)) > 1:
+            # One record in one program, two rows in another: they are never merged.
+            if not any(p.code == "ambiguous" for p in self._all_problems(root)):
+                raise Violation(f"§8: two rows for one record, and no problem says so: {record}")
+            return self.excuse("ambiguous")
+        if self.dead[there.index].get(root):
+            return self.excuse("deleted there")
+        waiting = [p for p in self.problems[there.index].get((link.number, root), ()) if not p.row.field]
+        if not waiting:
+            table = here.numbers.table_name[record.table]
+            raise Violation(f"G1: {there.label} lacks {table} {record.pk} of {here.label}: {record}")
+        if waiting[0].code == "unknown_record":
+            raise Violation(f"G6: {there.label} still asks for {record}: {waiting[0]}")
+        for key in flowing:
+            entry = record.entries.get(here.numbers.field[key])
+            problems = self.problems[there.index][link.number, root]
+            field = there.numbers.field[key]
+            if entry and not any(problem.holds(field, entry.version.stamp) for problem in problems):
+                raise Violation(f"G13: {there.label} does not keep {key} of {record}: {problems}")
+        return self.excuse("parked record")
+
+    def _all_problems(self, root: bytes) -> list[Parked]:
+        return [p for by_key in self.problems for (_, r), ps in by_key.items() if r == root for p in ps]
+
+    def judge_field(
+        self,
+        link: LinkPlan,
+        ours: tuple[Instance, Record],
+        theirs: tuple[Instance, Record],
+        key: Key,
+        waiting: list[Parked],
+    ) -> None:
+        """What stands here stands there, or was replaced there by someone who knew it, or is parked there."""
+        (here, record), (there, other) = ours, theirs
+        self.oracle.judged += 1
+        mine = record.entries.get(here.numbers.field[key])
+        its = other.entries.get(there.numbers.field[key])
+        both = link.flows(key, there.index)
+        if mine is None:
+            if its is None and both and self.value(*ours, key) != self.value(*theirs, key):
+                raise Violation(f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
+            return
+        if its is not None and its.version.stamp == mine.version.stamp:
+            if self.value(*ours, key) != self.value(*theirs, key):
+                raise Violation(f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
+            return
+        if its is not None and self._later(its, mine, both=both):
+            if both and not self._kept_back(link, here, key, record, its):
+                raise Violation(f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
+            return
+        field = there.numbers.field[key]
+        if not any(problem.holds(field, mine.version.stamp) for problem in waiting):
+            raise Violation(
+                f"G1: {key} of {here.label} is not at {there.label}: "
+                f"{self.show(*ours, key)} – {self.show(*theirs, key)} {waiting}"
+            )
+        self.excuse("parked field")
+
+    def _later(self, its: Entry, mine: Entry, *, both: bool) -> bool:
+        """Whether the value there stands rightly in the place of ours."""
+        return its.version.stamp > mine.version.stamp if both else sees(its.version, mine.version)
+
+    def _kept_back(self, link: LinkPlan, here: Instance, key: Key, record: Record, its: Entry) -> bool:
+        """Whether the later value of the other side waits here as a problem."""
+        waiting = self.problems[here.index].get((link.number, self.root(record.uid)), ())
+        return any(p.holds(here.numbers.field[key], its.version.stamp) for p in waiting)
+
+    def show(self, instance: Instance, record: Record, key: Key) -> str:
+        entry = record.entries.get(instance.numbers.field[key])
+        return f"{instance.label}{record.pk} {self.value(instance, record, key)!r} {entry}"
+
+    # -- problems -------------------------------------------------------------------------------------------
+
+    def judge_problems(self, link: LinkPlan, here: Instance, source: Instance) -> None:
+        """G13: a problem that remains has a reason that still holds, and holds what stands at the source."""
+        for (number, root), problems in self.problems[here.index].items():
+            if number != link.number:
+                continue
+            for problem in problems:
+                self._judge_reason(link, here, source, problem)
+                mine = self.alive[here.index].get(root, ())
+                if len(mine) == 1 and not self._lacks(here, problem, mine[0]):
+                    raise Violation(f"G13: {here.label} keeps what it has: {problem} {mine[0]}")
+
+    def _lacks(self, here: Instance, problem: Parked, record: Record) -> bool:
+        """Whether the problem holds a value that the record has not seen."""
+        return any(
+            cell.version is not None
+            and (record.entries.get(field) is None or not sees(record.entries[field].version, cell.version))
+            for field, cell in problem.change.cells.items()
+        )
+
+    def _judge_reason(self, link: LinkPlan, here: Instance, source: Instance, problem: Parked) -> None:
+        database = here.database
+        match problem.code:
+            case "missing_target":
+                self._judge_missing(link, here, source, problem)
+            case "not_unique":
+                taken = [
+                    (field, cell.value)
+                    for field, cell in problem.change.cells.items()
+                    if SPECS[here.numbers.key[field]].unique and cell.value is not None
+                ]
+                own = database.records.get(database.by_uid.get(problem.row.uid, 0))
+                rows = [
+                    row
+                    for pk, row in database.tables[problem.row.table].items()
+                    if own is None or pk != own.pk
+                ]
+                if not any(row.get(field) == value for row in rows for field, value in taken):
+                    raise Violation(f"G6: {here.label} says not unique, but nobody has it: {problem}")
+            case "ambiguous":
+                rows = self.alive[here.index].get(problem.root, [])
+                if len(rows) == 1:
+                    raise Violation(f"G6: called ambiguous, but known by another name: {problem}")
+                if not rows and not self._matched(here, problem):
+                    raise Violation(f"G6: called ambiguous, but nothing matches: {problem}")
+            case "unknown_record":
+                if self.alive[source.index].get(problem.root):
+                    raise Violation(f"G6: {here.label} still asks for {problem}")
+            case _:
+                raise Violation(f"G6: problem without a reason: {problem}")
+
+    def _judge_missing(self, link: LinkPlan, here: Instance, source: Instance, problem: Parked) -> None:
+        """What is waited for is not here, and cannot be: it is gone, or parked itself."""
+        target = problem.row.waits_for or b""
+        number = here.database.by_uid.get(target)
+        if number is not None and here.database.records[number].alive:
+            raise Violation(f"G6: {here.label} waits for what is here: {problem}")
+        root = self.root(target)
+        if self.dead[here.index].get(root) or not self.alive[source.index].get(root):
+            return
+        if not any(not p.row.field for p in self.problems[here.index].get((link.number, root), ())):
+            raise Violation(f"G6: {here.label} waits for what {source.label} never sent: {problem}")
+
+    def _matched(self, here: Instance, problem: Parked) -> bool:
+        """Whether a row here has the natural key of the parked record, whatever its case."""
+        keys = {f: c.value for f, c in problem.change.cells.items() if SPECS[here.numbers.key[f]].unique}
+        rows = here.database.tables[problem.row.table].values()
+        return any(_same(row.get(field), value) for row in rows for field, value in keys.items())
+
+    # -- accounts -------------------------------------------------------------------------------------------
+
+    def judge_receipts(self, link: LinkPlan, here: Instance, there: Instance) -> None:
+        """G13: what we heard of the peer's account is the peer's account, and it adds up."""
+        told = here.database.cursors[link.number].peer_totals
+        kept = there.database.cursors[link.number].totals
+        if told != kept:
+            raise Violation(f"G13: {here.label} heard {told}, {there.label} counted {kept}")
+        if kept.received != kept.applied + kept.superseded + kept.duplicate + kept.parked:
+            raise Violation(f"G13: the account does not add up: {kept}")
+        counted = self.world.delivered[there.index, link.number]
+        if kept.received != counted:
+            raise Violation(f"G13: {there.label} counted {kept}, {counted} field changes were delivered")
+
+    # -- one program ----------------------------------------------------------------------------------------
+
+    def judge_rows(self, instance: Instance) -> None:
+        """No row without a record; each value is its stamp's, and was written where it may come from."""
+        database, numbers = instance.database, instance.numbers
+        for table, rows in database.tables.items():
+            for pk, row in rows.items():
+                number = database.by_pk.get((table, pk))
+                if number is None:
+                    if not database.setup.captured & row.keys():
+                        continue
+                    raise Violation(f"G3: {instance.label}: a row that nobody knows: {table} {pk} {row}")
+                record = database.records[number]
+                for field, value in row.items():
+                    key = numbers.key[field]
+                    self._judge_standing(instance, record, key, value)
+                    if SPECS[key].kind is not Kind.TEXT or value is None:
+                        continue
+                    authors = self.oracle.authors.get((key, value))
+                    if not authors:
+                        raise Violation(f"G7: {instance.label}: a value from nowhere: {key} {value!r}")
+                    if not authors & self.oracle.sources[key][instance.index]:
+                        raise Violation(f"G7: {key} {value!r} leaked to {instance.label}: {record}")
+
+    def _judge_standing(self, instance: Instance, record: Record, key: Key, value: Any) -> None:
+        entry = record.entries.get(instance.numbers.field[key])
+        if entry is None:
+            return
+        known = self.history[self.root(record.uid), key].get(entry.version.stamp)
+        if not known or self.resolve(known[0]) != self.resolve(
+            self.oracle.token(instance, SPECS[key], value)
+        ):
+            raise Violation(f"G1: {instance.label} has {key} {value!r}, but {entry} is {known}")
+
+    def judge_edits(self) -> None:
+        """G13: every value that a user wrote is final, was knowingly replaced, or is kept."""
+        kept: set[tuple[Key, Any]] = set()
+        standing: set[tuple[Key, Any]] = set()
+        for instance in self.world.instances:
+            key_of = instance.numbers.key
+            kept.update(
+                (key_of[row.field], row.lost) for row in instance.database.conflicts if _text(row.lost)
+            )
+            for rows in instance.database.tables.values():
+                for row in rows.values():
+                    standing.update((key_of[field], value) for field, value in row.items() if _text(value))
+        known = kept | standing | self.oracle.replaced
+        for edit in self.oracle.edits:
+            if ((edit.table, edit.name), edit.value) not in known:
+                raise Violation(f"G13: an edit is gone without a trace: {edit}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is not None and other is not None and str(one).casefold() == str(other).casefold()
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
