@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp import errors
+from syncapp.store.runs import Run
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Store
 
@@ -42,6 +43,7 @@ class StorePool:
             threads = SQLITE_THREADS if connections[using].vendor == "sqlite" else THREADS
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="syncapp-store")
         self._local = threading.local()
+        self.process_run = Run()
         self._running = 0
         self._connections: list[BaseDatabaseWrapper] = []
         self._closed = False
@@ -78,7 +80,7 @@ class StorePool:
         local = self._local
         now = time.monotonic()
         if not hasattr(local, "store"):
-            local.store = Store(SqlBackend(self.using))
+            local.store = Store(SqlBackend(self.using), run=self.process_run)
             connection = connections[self.using]
             connection.inc_thread_sharing()  # `close` closes it when its thread is gone
             self._connections.append(connection)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -75,6 +76,7 @@ class Identity:
         settings = conf.current()
         self.title = settings.title
         self.url = settings.public_url
+        self.host = socket.gethostname()
         self.boot = os.urandom(16)
 
 

@@ -11,6 +11,7 @@ from syncapp.core.clock import make_origin
 from syncapp.core.mapping import Catalogue, Kind
 from syncapp.store.base import (
     ConflictRow,
+    Contacts,
     FlowState,
     InstanceState,
     LinkCursors,
@@ -45,6 +46,7 @@ class MemoryDatabase:
         self.state = InstanceState(make_origin(instance, 1), START)
         self.seals: list[Cursor] = []
         self.journal: list[JournalRow] = []
+        self.journalled = 0
         self.records: dict[int, Record] = {}
         self.by_uid: dict[bytes, int] = {}
         self.by_pk: dict[tuple[int, str], int] = {}
@@ -55,6 +57,8 @@ class MemoryDatabase:
         self.leases: dict[int, tuple[str, int]] = {}
         self.peers: dict[int, PeerInfo] = {}
         self.status: dict[int, LinkStatus] = {}
+        self.contacts: dict[int, Contacts] = {}
+        self.notices: dict[int, tuple[str, dict[str, Any], int]] = {}
         self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
         self.pairs: dict[int, set[int]] = defaultdict(set)
         self.left: dict[int, dict[int, int]] = defaultdict(dict)
@@ -93,7 +97,7 @@ class MemoryDatabase:
     def create(self, table: int, values: Values) -> str:
         """A user inserts a row; returns its key. Raises `RowRefused` where a unique value is taken."""
         key = self.insert(table, values)
-        self.journal.append(JournalRow(table, key, Op.INSERT, (), self.clock()))
+        self._look_at(table, key, Op.INSERT)
         return key
 
     def write(self, table: int, key: str, values: Values) -> None:
@@ -104,12 +108,18 @@ class MemoryDatabase:
         captured = tuple(f for f in changed if f in self.setup.captured)
         if captured:
             before = {field: row.get(field) for field in captured}
-            self.journal.append(JournalRow(table, key, Op.UPDATE, captured, self.clock(), before))
+            self._look_at(table, key, Op.UPDATE, captured, before)
 
     def remove(self, table: int, key: str) -> None:
         """A user deletes a row."""
         del self.tables[table][key]
-        self.journal.append(JournalRow(table, key, Op.DELETE, (), self.clock()))
+        self._look_at(table, key, Op.DELETE)
+
+    def _look_at(
+        self, table: int, key: str, op: Op, fields: tuple[int, ...] = (), before: Values | None = None
+    ) -> None:
+        self.journalled += 1
+        self.journal.append(JournalRow(table, key, op, fields, self.clock(), before, self.journalled))
 
     # -- rows -----------------------------------------------------------------------------------------------
 
