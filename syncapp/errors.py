@@ -386,23 +386,77 @@ class SameInstance(RefusedError):
 class Restored(RefusedError):
     code = "restored"
     template = N_(
-        "One of the two programs was restored from a backup. Nothing is sent until the two are compared."
+        "One of the two programs was restored from a backup. Both connect again and send each other what it lacks."
     )
+    permanent = False
 
 
 class RestoredHere(Restored):
     code = "restored_here"
     template = N_(
-        "This program was restored from a backup: the other one has changes from here that are no longer known "
-        "here. Nothing is sent until the two are compared."
+        "This program was restored from a backup: the other one remembers what happened here since. Both connect "
+        "again and send each other what it lacks."
     )
 
 
 class RestoredThere(Restored):
     code = "restored_there"
     template = N_(
-        "The other program was restored from a backup: this one has changes from there that are no longer known "
-        "there. Nothing is sent until the two are compared."
+        "The other program was restored from a backup: this one remembers what happened there since. Both connect "
+        "again and send each other what it lacks."
+    )
+
+
+class Twin(RefusedError):
+    code = "twin"
+    template = N_(
+        'Two running programs have one identity: "{first}" on {first_host} (seen {first_at}) and "{second}" on '
+        "{second_host} (seen {second_at}). One database is a copy of the other. Give the copy an identity of its own: "
+        "run syncconfig fork there. Until then both are refused; the other one is accepted again within {seconds} s."
+    )
+
+
+class TwinThere(Twin):
+    code = "twin_there"
+    template = N_(
+        'The other program has heard from two programs with the identity of this one: "{first}" on {first_host} (seen '
+        '{first_at}) and "{second}" on {second_host} (seen {second_at}). If this one is the copy, run syncconfig fork '
+        "here; else run it there. Until then both are refused; the other one is accepted again within {seconds} s."
+    )
+
+
+class TwinHere(Twin):
+    code = "twin_here"
+    template = N_(
+        "Another program uses the identity of this one: {peer} has heard from it since this process was last there. "
+        "One database is a copy of the other. Give the copy an identity of its own: run syncconfig fork there. (If "
+        "this program's database was exchanged while it ran, restart it.)"
+    )
+
+
+class TwinSaid(Twin):
+    code = "twin_said"
+    template = N_(
+        "Another program uses the identity of the other program: this one has heard from it since. One database is a "
+        "copy of the other. Give the copy an identity of its own: run syncconfig fork there."
+    )
+
+
+class BehindDeletions(RefusedError):
+    code = "behind_deletions"
+    template = N_(
+        "The database of the other program is older than the deletions that this one still remembers: records that "
+        "were deleted since may come back from there. Restore a newer backup there, or go on with that risk: "
+        "syncconfig rebind LINK."
+    )
+
+
+class BehindDeletionsHere(BehindDeletions):
+    code = "behind_deletions_here"
+    template = N_(
+        "The database of this program is older than the deletions that the other one still remembers: records that "
+        "were deleted since may come back from here. Restore a newer backup here, or go on with that risk: run "
+        "syncconfig rebind LINK in the other program."
     )
 
 
@@ -671,6 +725,9 @@ _MIRRORED = {
     "version_there": "version_here",
     "restored_here": "restored_there",
     "restored_there": "restored_here",
+    "twin": "twin_there",
+    "twin_here": "twin_said",
+    "behind_deletions": "behind_deletions_here",
     "other_instance": "other_instance_there",
     "timed_out": "timed_out_there",
     "stopping": "stopping_there",

@@ -6,8 +6,15 @@ store in set-based SQL; its Django models exist for migrations and for reading.
 
 from __future__ import annotations
 
+import time
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+def first_token() -> int:
+    """The first token of a link's lease: above all those of a link that was there before it (they count from one)."""
+    return time.time_ns() // 1_000_000
 
 
 class Instance(models.Model):
@@ -182,6 +189,21 @@ class LinkState(models.Model):
     applied_seq = models.BigIntegerField(default=0)
     applied_tag = models.BinaryField(max_length=8, default=b"")
     peer_head = models.BigIntegerField(default=0)
+    # where the link began in our feed; up to where everything goes to the peer, also what came from it, and until when
+    # parked changes were parked that do so, because its database was restored
+    base_seq = models.BigIntegerField(default=0)
+    again_seq = models.BigIntegerField(default=0)
+    again_parked = models.BigIntegerField(default=0)
+    # contacts: how many there were, the newest of the peer's tokens, its processes [[boot, token, at, title, host,
+    # left], …], until when it is refused because there are two of it
+    meets = models.BigIntegerField(default=0)
+    peer_token = models.BigIntegerField(default=0)
+    peer_holders = models.JSONField(default=list)
+    refused_until = models.BigIntegerField(default=0)
+    #: What people should know of the link beside its state, as a code of `errors` with params.
+    notice_code = models.CharField(max_length=40, blank=True)
+    notice_params = models.JSONField(default=dict)
+    notice_at = models.BigIntegerField(default=0)
     # what was received here, and what the peer says it received
     received = models.BigIntegerField(default=0)
     applied = models.BigIntegerField(default=0)
@@ -195,7 +217,9 @@ class LinkState(models.Model):
     peer_parked = models.BigIntegerField(default=0)
     # the lease: who drives the link
     lease_owner = models.CharField(max_length=40, blank=True)
-    lease_token = models.BigIntegerField(default=0)
+    lease_token = models.BigIntegerField(default=first_token)
+    #: The next token is above this one: what a peer remembers of tokens that a restored database has forgotten.
+    token_floor = models.BigIntegerField(default=0)
     lease_until = models.BigIntegerField(default=0)
     # failed log-ins
     failures = models.PositiveIntegerField(default=0)

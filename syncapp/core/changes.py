@@ -48,7 +48,8 @@ class JournalRow(NamedTuple):
     """ "Look at this record": what a trigger wrote. ``fields`` are numbers; ``op`` as in `Op`; ``at`` in µs.
 
     ``before`` holds the old values (wire form) of changed fields by field number, when the triggers keep them; of a
-    many-to-many whether each target that was added or removed had been there: ``{local key: bool}``.
+    many-to-many whether each target that was added or removed had been there: ``{local key: bool}``. ``id``: the row's
+    own number, never given twice by one database.
     """
 
     table: int
@@ -57,6 +58,7 @@ class JournalRow(NamedTuple):
     fields: tuple[int, ...]
     at: int
     before: Mapping[int, Any] | None = None
+    id: int = 0
 
 
 class Op(IntEnum):

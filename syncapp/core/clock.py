@@ -31,6 +31,19 @@ def epoch_of(origin: bytes) -> int:
     return int.from_bytes(origin[16:], "big")
 
 
+#: Epochs are numbers of 31 bits.
+LAST_EPOCH = 2**31 - 1
+_EPOCHS_BEGIN = 1_577_836_800  # 2020-01-01, in seconds since 1970
+
+
+def next_epoch(now: int, known: int) -> int:
+    """An epoch above ``known`` that no other copy of the database takes, at ``now`` (µs): the second it begins in.
+
+    Counting alone would give a number twice: a database that is restored twice does not know of the first time.
+    """
+    return min(max(known + 1, now // 1_000_000 - _EPOCHS_BEGIN), LAST_EPOCH)
+
+
 class Version(NamedTuple):
     """One edit of one field: its stamp and what its author had seen.
 

@@ -57,11 +57,24 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
     window: int = 4 * 1024 * 1024
 
 
+class Known(msgspec.Struct, frozen=True, array_like=True):
+    """What the sender of a hello remembers of the receiver from their last contact; zeros where it knows nothing.
+
+    ``epoch``: the receiver's epoch, which ``Hello.have`` belongs to; ``token``: the newest of the receiver's tokens;
+    ``at``: when that was, by the sender's database.
+    """
+
+    epoch: int = 0
+    token: int = 0
+    at: int = 0
+
+
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """Both ways, once, after authentication.
 
     ``head``: the newest number of the sender's feed; ``have``: how far it has applied the receiver's feed.
-    ``boot`` is drawn at each start of the process.
+    ``boot`` is drawn at each start of the process, ``host`` is the machine that it runs on. ``token`` grows with each
+    conversation of the link, over all processes of a program: its database counts it.
     """
 
     instance: bytes
@@ -76,6 +89,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     catalogue: tuple[TableOffer, ...]
     head: Cursor
     have: Cursor
+    host: str = ""
+    token: int = 0
+    knows: Known = Known()
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag="changes"):

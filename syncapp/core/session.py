@@ -82,6 +82,7 @@ class Session:
         self._opened = now
         self._life = Life(self.timing, now.mono, pings=role is Role.ACTIVE)
         self._greeted = False
+        self._proof: Proved | None = None
         self._sender = Sender(self.timing.interval, self.timing.linger)
         self._applied = START
         self._received = START
@@ -147,13 +148,17 @@ class Session:
         self.effects.append(fx.VerifyProof(message.scram))
 
     def proved(self, server_final: str, now: Now) -> None:
-        """Passive side: the proof was right (the answer to `effects.VerifyProof`)."""
+        """Passive side: the proof was right (the answer to `effects.VerifyProof`).
+
+        Our own proof goes out with our hello: by then the link is ours (see `store.meeting` for why that matters).
+        """
         if self._answer("proved"):
             self._decoder.max_message = self._max_message
-            self._send(Proved(server_final), now)
             if abs(self.clock_offset) > self._clock_bound:
+                self._send(Proved(server_final), now)
                 self.fail(clock_error(self.clock_offset, self._clock_bound), now)
                 return
+            self._proof = Proved(server_final)
             self.effects.append(fx.Greet())
 
     def greet(self, hello: Hello, now: Now) -> None:
@@ -162,6 +167,8 @@ class Session:
             return
         self._greeted = True
         self._applied = self._received = hello.have
+        if self._proof is not None:
+            self._send(self._proof, now)
         self._send(hello, now)
         self._maybe_agree()
 
@@ -179,16 +186,30 @@ class Session:
             self.effects.append(fx.Agree(self.peer))
 
     def go(
-        self, position: Cursor, now: Now, *, totals: Totals | None = None, want: Sequence[bytes] = ()
+        self,
+        position: Cursor,
+        now: Now,
+        *,
+        totals: Totals | None = None,
+        want: Sequence[bytes] = (),
+        peer_has: Cursor | None = None,
+        have: Cursor | None = None,
     ) -> None:
         """Both agreed; our feed goes on after ``position`` (the answer to `effects.Agree`).
 
         ``totals`` and ``want`` repeat what the peer may not have heard: an acknowledgement dies with its connection.
+        ``peer_has`` and ``have``: how far each has the other's feed, where that is not what the hellos said: a feed
+        that has begun anew is met at its beginning.
         """
         if not self._answer("go"):
             return
         assert self.peer is not None
-        self._sender.begin(self.peer.have, position, self.peer.limits.window)
+        if have is not None:
+            self._applied = have
+            self._received = self._queue[-1][0].end if self._queue else have
+        self._sender.begin(
+            self.peer.have if peer_has is None else peer_has, position, self.peer.limits.window
+        )
         if totals is not None:
             self._send(Ack(self._applied, totals, [], list(want)), now)
         self._next_apply()
@@ -308,6 +329,9 @@ class Session:
     # -- life signs -----------------------------------------------------------------------------------------
 
     def _on_ping(self, message: Ping, now: Now) -> None:
+        if self.state is not State.LIVE:  # where the feeds go on is being decided: no word about that
+            self._send(Pong(0, now.wall), now)
+            return
         self._send(Pong(message.number, now.wall, self._applied, self._received), now)
 
     def _on_pong(self, message: Pong, now: Now) -> None:

@@ -20,7 +20,7 @@ from syncapp import __version__, conf, errors
 from syncapp.core import effects as fx
 from syncapp.core.codec import Frame
 from syncapp.core.mapping import Agreement
-from syncapp.core.messages import CAPABILITIES, Hello, Limits
+from syncapp.core.messages import CAPABILITIES, Limits
 from syncapp.core.session import Now, Role, Session, State
 from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, exists, status_of
@@ -67,6 +67,7 @@ class Identity(Protocol):
 
     title: str
     url: str
+    host: str
     boot: bytes
 
 
@@ -334,27 +335,30 @@ class LinkDriver:
         if not self._token:  # an authenticated newcomer takes over from whoever drove the link before
             token = await self._pool.run(lambda store: store.claim(link, owner, LEASE, force=True))
             self._token = token or 0
-        mine = await self._pool.run(lambda store: store.greeting(link))
-        hello = Hello(
-            instance=mine.instance,
-            epoch=mine.epoch,
+        token = self._token
+        mine = await self._pool.run(lambda store: store.greeting(link, token))
+        hello = mine.hello(
             boot=self._identity.boot,
             title=self._identity.title,
             software=f"syncapp {__version__}",
             url=self._identity.url,
+            host=self._identity.host,
             capabilities=CAPABILITIES,
             limits=self.session.limits,
             user_matching=self.config.user_matching,
-            catalogue=mine.catalogue,
-            head=mine.head,
-            have=mine.have,
         )
         self._codec.understand()
         self.session.greet(hello, now())
 
     async def _agree(self, effect: fx.Agree) -> None:
         link, token, offset = self._link(), self._token, self.session.clock_offset
-        agreed = await self._pool.run(lambda store: store.meet(link, effect.hello, offset, token))
+        remote = self.channel.remote
+        try:
+            agreed = await self._pool.run(lambda store: store.meet(link, effect.hello, offset, token, remote))
+        except errors.RefusedError as error:
+            why = status_of(error)  # the link is ours already: what people see of it too
+            await self._pool.run(lambda store: store.renew(link, token, 0, why))
+            raise
         status = LinkStatus("connected")
         await self._pool.run(lambda store: store.renew(link, token, LEASE, status))
         self._agreement = agreed.agreement
@@ -362,7 +366,14 @@ class LinkDriver:
         self.live = self.was_live = True
         self._on_live(self)
         self._start(self._care())
-        self.session.go(agreed.position, now(), totals=agreed.totals, want=agreed.want)
+        self.session.go(
+            agreed.position,
+            now(),
+            totals=agreed.totals,
+            want=agreed.want,
+            peer_has=agreed.peer_has,
+            have=agreed.have,
+        )
 
     async def _care(self) -> None:
         """Keep the lease, try parked changes again, while the conversation lives."""

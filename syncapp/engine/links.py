@@ -71,6 +71,7 @@ def _config(store: Store, link: Link) -> LinkConfig:
             link.user_matching,
             link.options,
             setup,
+            store.backend.instance().origin,
         )
     )
     digest = hashlib.blake2b(catalogue + known.encode(), digest_size=16).hexdigest()
@@ -216,9 +217,10 @@ def note(store: Store, link: int, status: LinkStatus) -> None:
 
 #: Errors that a person has to act on although nobody refused anything.
 _ATTENTION = (
-    errors.Restored,
     errors.OtherInstance,
     errors.SameInstance,
+    errors.Twin,
+    errors.BehindDeletions,
     errors.SecretUnreadable,
     errors.BadAddress,
     errors.BadCertificate,

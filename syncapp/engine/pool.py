@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp import errors
 from syncapp.engine.trouble import Trouble, trouble_of, words_of
+from syncapp.store.runs import Run
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Store
 
@@ -52,6 +53,7 @@ class StorePool:
             threads = SQLITE_THREADS if connections[using].vendor == "sqlite" else THREADS
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="syncapp-store")
         self._local = threading.local()
+        self.process_run = Run()
         self._running = 0
         self._connections: list[BaseDatabaseWrapper] = []
         self._closed = False
@@ -120,7 +122,7 @@ class StorePool:
             connection = _own_connection(self.using)
             connection.inc_thread_sharing()  # `close` closes it when its thread is gone
             self._connections.append(connection)
-            local.store = Store(SqlBackend(self.using))
+            local.store = Store(SqlBackend(self.using), run=self.process_run)
         elif now - local.used > STALE_AFTER:
             connections[self.using].close_if_unusable_or_obsolete()
         local.used = now

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class Identity:
         settings = conf.current()
         self.title = settings.title
         self.url = settings.public_url
+        self.host = socket.gethostname()
         self.boot = os.urandom(16)
 
 

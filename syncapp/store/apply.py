@@ -30,11 +30,15 @@ from syncapp.store.writing import Write, Writer
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a batch came from: the link, what flows, how far into the future a stamp may lie (µs)."""
+    """Where a batch came from: the link, what flows, how far into the future a stamp may lie (µs).
+
+    ``again_parked``: what was parked up to that moment goes back to where it came from, which has lost it since.
+    """
 
     link: int
     agreement: Agreement
     future_bound: int = 300_000_000
+    again_parked: int = 0
 
 
 class Applier:
@@ -287,6 +291,8 @@ class Applier:
     def _settle_record(self, write: Write) -> bool:
         """Account for each field; returns whether the record is to be saved."""
         record, number = write.record, 0
+        lost = write.change.problem and write.change.created_at <= self._source.again_parked
+        via = 0 if lost else self._link.id
         dirty = record.id == 0
         for field, verdict in write.verdicts.items():
             if verdict.held is not None:
@@ -296,10 +302,9 @@ class Applier:
             result = write.result(field)
             version, known = verdict.merged.version, record.entries.get(field)
             if result == "applied" and version is not None:
-                number = number or self._numbering.next(incoming=not self._may_enter(write))
+                number = number or self._numbering.next(incoming=bool(via) and not self._may_enter(write))
                 self._numbering.local |= verdict.back
-                via = 0 if verdict.back else self._link.id
-                record.entries[field] = Entry(version, number, via, verdict.parts)
+                record.entries[field] = Entry(version, number, 0 if verdict.back else via, verdict.parts)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
                 record.entries[field] = known._replace(version=version)

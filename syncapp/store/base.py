@@ -82,14 +82,22 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class InstanceState(msgspec.Struct):
-    """This program's identity and the head of its feed. ``origin`` names its edits."""
+    """This program's identity and the head of its feed. ``origin`` names its edits.
+
+    ``floor``: the feed number below which deletions are forgotten.
+    """
 
     origin: bytes
     head: Cursor
+    floor: int = 0
 
 
 class LinkCursors(msgspec.Struct):
-    """The durable state of an exchange over one link (see `models.LinkState`)."""
+    """The durable state of an exchange over one link (see `models.LinkState`).
+
+    ``base``: where the link began in our feed. ``again``: up to there the feed goes to the peer whoever it came from;
+    ``again_parked``: so does what was parked up to that moment, once it is applied.
+    """
 
     link: int
     acked: Cursor
@@ -102,6 +110,36 @@ class LinkCursors(msgspec.Struct):
     peer_head: int = 0
     last_exchange: int = 0
     lag: int = 0
+    base: int = 0
+    again: int = 0
+    again_parked: int = 0
+
+
+class Holder(msgspec.Struct, frozen=True, array_like=True):
+    """A process of a peer: what its hello said, when, and from where. ``left``: its database was replaced since."""
+
+    boot: bytes
+    token: int
+    at: int
+    title: str
+    host: str
+    left: bool = False
+
+
+class Contacts(msgspec.Struct):
+    """What a link remembers of its contacts (see `store.meeting`).
+
+    ``meets`` counts them; ``epoch`` and ``token``: the newest of the peer's; ``floor``: our own next token is above it;
+    ``refused_until``: the peer is refused so long, because there are two of it.
+    """
+
+    link: int
+    meets: int = 0
+    epoch: int = 0
+    token: int = 0
+    floor: int = 0
+    holders: tuple[Holder, ...] = ()
+    refused_until: int = 0
 
 
 class ProblemRow(msgspec.Struct):
@@ -256,6 +294,10 @@ class Backend(Protocol):
         """Store the new head and its seal's tag."""
         ...
 
+    def set_epoch(self, epoch: int) -> None:
+        """A new life of this program begins; conversations of all its links begin anew."""
+        ...
+
     def seal_tag(self, seq: int) -> bytes | None:
         """The tag of the seal that gave number ``seq``; None when it is no longer (or not) known."""
         ...
@@ -350,6 +392,20 @@ class Backend(Protocol):
 
     def save_peer(self, link: int, peer: PeerInfo) -> None: ...
 
+    def contacts(self, link: int) -> Contacts: ...
+
+    def save_contacts(self, contacts: Contacts) -> None:
+        """Write them back, but for ``epoch``, which `save_peer` writes."""
+        ...
+
+    def meets(self) -> dict[int, int]:
+        """How many contacts each link has had."""
+        ...
+
+    def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
+        """What people should know of the link, as a code of `errors` with its params."""
+        ...
+
     def flows(self, link: int) -> dict[int, FlowState]:
         """The flow state of every field that is or was mapped on the link."""
         ...
@@ -399,6 +455,10 @@ class Backend(Protocol):
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]: ...
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]: ...
+
+    def last_parked(self, link: int) -> int:
+        """When the newest of the link's parked changes was parked; 0 if there are none."""
+        ...
 
     def save_problems(self, problems: Sequence[ProblemRow]) -> None:
         """Insert or, by (link, way, uid, field), replace."""

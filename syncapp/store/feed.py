@@ -42,12 +42,18 @@ class ReadResult(NamedTuple):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """To whom a read goes: the link, what flows, the peer's instance id; up to where it has every single change."""
+    """To whom a read goes: the link, what flows, the peer's instance id; up to where it has every single change.
+
+    ``again``: up to there everything goes to it, also what came from it: its database was restored from a backup.
+    ``restored``: ours was, once; then what it edited itself may come to us by another way only, and not to it.
+    """
 
     link: int
     agreement: Agreement
     instance: bytes
     clear: int = 0
+    again: int = 0
+    restored: bool = False
 
 
 class Picked(NamedTuple):
@@ -83,7 +89,7 @@ def pick(
     )
     if not (fields or whole or entering):
         return None
-    if whole or not paired:
+    if whole or not paired or record.seq <= peer.again:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
 
@@ -95,10 +101,13 @@ def feed_again(record: Record, numbering: Numbering, via: int = 0) -> None:
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:
+    if entry.seq <= peer.again:
+        return False
     if entry.via == peer.link:
         return True
     # What is joined of parts may hold some that the author of the newest of them does not know.
-    return entry.via != 0 and not entry.parts and instance_of(entry.version.origin) == peer.instance
+    known = entry.via != 0 and not entry.parts and not peer.restored
+    return known and instance_of(entry.version.origin) == peer.instance
 
 
 class Gathered(NamedTuple):
@@ -126,6 +135,7 @@ class FeedReader:
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
+        self._after = 0
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None
@@ -135,7 +145,7 @@ class FeedReader:
         ``leftover``: the journal was not drained whole, so rows of the records that are read are sealed first.
         ``sealed``: all records above ``after``, in order, where the caller has just sealed them.
         """
-        self._leftover = leftover
+        self._leftover, self._after = leftover, after.seq
         found = self._backend.records_after(after.seq, records) if sealed is None else sealed[:records]
         while leftover and self._seal_rows_of(found):
             found = self._backend.records_after(after.seq, records)
@@ -277,6 +287,7 @@ class FeedReader:
             if self._leftover and self._seal_rows_of(records):
                 records = list(self._backend.records_by_uid([record.uid for record in records]).values())
             paired = self._backend.paired(self._peer.link, [r.id for r in records]) if records else set()
+            paired -= {r.id for r in records if self._after < r.seq <= self._peer.again}
             lacking = [r for r in records if r.alive and r.id not in paired]
             stopped = self._filters.sift(lacking).stopped
             level = [

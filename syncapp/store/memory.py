@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from syncapp.core.changes import Cursor, JournalRow, Record
+from syncapp.core.clock import instance_of, make_origin
 from syncapp.core.mapping import Catalogue, Kind
 from syncapp.store.base import (
     ConflictRow,
+    Contacts,
     FlowState,
     InstanceState,
     Key,
@@ -96,8 +98,14 @@ class MemoryBackend:
             db.seals.pop()
 
         db.note(back)
-        db.state = InstanceState(old.origin, head)
+        db.state = msgspec.structs.replace(old, head=head)
         db.seals.append(head)
+
+    def set_epoch(self, epoch: int) -> None:
+        state = self.database.state
+        self._set(
+            "state", msgspec.structs.replace(state, origin=make_origin(instance_of(state.origin), epoch))
+        )
 
     def seal_tag(self, seq: int) -> bytes | None:
         if seq == 0:
@@ -235,6 +243,20 @@ class MemoryBackend:
         cursors.peer_instance, cursors.peer_head = peer.instance, peer.head
         self.database.put(self.database.cursors, link, cursors)
 
+    def contacts(self, link: int) -> Contacts:
+        known = self.database.contacts.get(link) or Contacts(link)
+        peer = self.database.peers.get(link)
+        return msgspec.structs.replace(known, epoch=peer.epoch if peer else 0)
+
+    def save_contacts(self, contacts: Contacts) -> None:
+        self.database.put(self.database.contacts, contacts.link, msgspec.structs.replace(contacts))
+
+    def meets(self) -> dict[int, int]:
+        return {link: self.contacts(link).meets for link in self.database.setup.links}
+
+    def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
+        self.database.put(self.database.notices, link, (code, params, at))
+
     def flows(self, link: int) -> dict[int, FlowState]:
         offers = [field for table in self.database.catalogues[link] for field in table.fields]
         known = self.database.flows[link]
@@ -250,7 +272,7 @@ class MemoryBackend:
         if not force and holder != owner and end > self.now():
             return None
         cursors = self.cursors(link)
-        cursors.lease_token += 1
+        cursors.lease_token = max(cursors.lease_token, self.contacts(link).floor) + 1
         self.database.put(self.database.leases, link, (owner, until))
         self.database.put(self.database.cursors, link, cursors)
         return cursors.lease_token
@@ -313,6 +335,9 @@ class MemoryBackend:
         return [
             msgspec.structs.replace(self.database.problems[i]) for i in ids if i in self.database.problems
         ]
+
+    def last_parked(self, link: int) -> int:
+        return max((problem.created_at for problem in self._incoming(link)), default=0)
 
     def save_problems(self, problems: Sequence[ProblemRow]) -> None:
         db = self.database

@@ -12,6 +12,7 @@ from syncapp.core.mapping import Catalogue, Kind
 from syncapp.core.rules import Merge
 from syncapp.store.base import (
     ConflictRow,
+    Contacts,
     FlowState,
     InstanceState,
     LinkCursors,
@@ -46,6 +47,7 @@ class MemoryDatabase:
         self.state = InstanceState(make_origin(instance, 1), START)
         self.seals: list[Cursor] = []
         self.journal: list[JournalRow] = []
+        self.journalled = 0
         self.records: dict[int, Record] = {}
         self.by_uid: dict[bytes, int] = {}
         self.by_pk: dict[tuple[int, str], int] = {}
@@ -56,6 +58,8 @@ class MemoryDatabase:
         self.leases: dict[int, tuple[str, int]] = {}
         self.peers: dict[int, PeerInfo] = {}
         self.status: dict[int, LinkStatus] = {}
+        self.contacts: dict[int, Contacts] = {}
+        self.notices: dict[int, tuple[str, dict[str, Any], int]] = {}
         self.flows: dict[int, dict[int, FlowState]] = defaultdict(dict)
         self.pairs: dict[int, set[int]] = defaultdict(set)
         self.left: dict[int, dict[int, int]] = defaultdict(dict)
@@ -94,7 +98,7 @@ class MemoryDatabase:
     def create(self, table: int, values: Values) -> str:
         """A user inserts a row; returns its key. Raises `RowRefused` where a unique value is taken."""
         key = self.insert(table, values)
-        self.journal.append(JournalRow(table, key, Op.INSERT, (), self.clock()))
+        self._look_at(table, key, Op.INSERT)
         return key
 
     def write(self, table: int, key: str, values: Values) -> None:
@@ -105,7 +109,7 @@ class MemoryDatabase:
         captured = tuple(f for f in changed if f in self.setup.captured)
         if captured:
             before = {field: self._before(table, field, row, values[field]) for field in captured}
-            self.journal.append(JournalRow(table, key, Op.UPDATE, captured, self.clock(), before))
+            self._look_at(table, key, Op.UPDATE, captured, before)
 
     def _before(self, table: int, field: int, row: Values, value: Any) -> Any:
         """The old value as a trigger keeps it: of a union whether each target that changed had been there."""
@@ -117,7 +121,13 @@ class MemoryDatabase:
     def remove(self, table: int, key: str) -> None:
         """A user deletes a row."""
         del self.tables[table][key]
-        self.journal.append(JournalRow(table, key, Op.DELETE, (), self.clock()))
+        self._look_at(table, key, Op.DELETE)
+
+    def _look_at(
+        self, table: int, key: str, op: Op, fields: tuple[int, ...] = (), before: Values | None = None
+    ) -> None:
+        self.journalled += 1
+        self.journal.append(JournalRow(table, key, op, fields, self.clock(), before, self.journalled))
 
     # -- rows -----------------------------------------------------------------------------------------------
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from syncapp import errors
 from syncapp.core.changes import Batch, Cursor, Fate, Record, Totals
 from syncapp.core.clock import epoch_of, instance_of
 from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
-from syncapp.core.messages import Hello
+from syncapp.core.messages import Hello, Known
 from syncapp.core.policy import BATCH_BYTES
 from syncapp.store.apply import Applier, Source
 from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
 from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
+from syncapp.store.meeting import Meeting
 from syncapp.store.parked import translate
+from syncapp.store.runs import Run
 from syncapp.store.sealing import Numbering, seal
 
 #: Journal rows of one seal: SQLite's write lock is held meanwhile, and whoever edits has to wait.
@@ -43,25 +45,34 @@ class Applied(NamedTuple):
 
 
 class Agreed(NamedTuple):
-    """What two programs agreed on in the handshake, and where our feed goes on.
+    """What two programs agreed on in the handshake, and where our feed goes on; all of it is for `Session.go`.
 
-    ``totals`` and ``want`` are for `Session.go`: the peer may have missed them when the last conversation broke off.
+    ``totals`` and ``want``: the peer may have missed them when the last conversation broke off. ``peer_has`` and
+    ``have``: how far each has the other's feed.
     """
 
     agreement: Agreement
     position: Cursor
     totals: Totals
     want: list[bytes]
+    peer_has: Cursor
+    have: Cursor
 
 
 class Greeting(NamedTuple):
-    """This program's part of a hello."""
+    """This program's part of a hello: what its database knows."""
 
     instance: bytes
     epoch: int
     head: Cursor
     have: Cursor
     catalogue: Catalogue
+    token: int
+    knows: Known
+
+    def hello(self, **said: Any) -> Hello:
+        """The hello, with what the process says of itself (its other elements, by name)."""
+        return Hello(**self._asdict(), **said)
 
 
 class Store:
@@ -72,8 +83,11 @@ class Store:
         backend: Backend,
         random_bytes: Callable[[int], bytes] = os.urandom,
         seal_rows: int = SEAL_ROWS,
+        run: Run | None = None,
     ) -> None:
         self.backend = backend
+        #: This run of the process, the same for all of its stores.
+        self.run = run or Run()
         self._seal_rows = seal_rows
         #: The database's alias among Django's, for what is not the backend's business.
         self.using: str = getattr(backend, "using", "default")
@@ -90,7 +104,9 @@ class Store:
             return more
 
     def _numbering(self) -> Numbering:
-        return Numbering(self.backend, self._random)
+        numbering = Numbering(self.backend, self._random)
+        numbering.origin = self.run.origin(self.backend, numbering.origin)
+        return numbering
 
     def _seal(self, setup: Setup, numbering: Numbering, rows: int) -> tuple[list[Record], bool]:
         """Seal up to about ``rows`` journal rows: the records numbered, and whether rows may be left."""
@@ -114,7 +130,9 @@ class Store:
             setup = self.backend.setup()
             numbering = self._numbering()
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)
-            peer = Peer(link, agreement, instance, self.backend.cursors(link).scanned)
+            cursors = self.backend.cursors(link)
+            restored = epoch_of(self.backend.instance().origin) > 1
+            peer = Peer(link, agreement, instance, cursors.scanned, cursors.again, restored)
             reader = FeedReader(self.backend, setup, peer, numbering)
             fresh = sealed if after.seq == numbering.head.seq and not leftover else None
             found = reader.gather(after, records, size, leftover=leftover, sealed=fresh)
@@ -186,7 +204,8 @@ class Store:
                 raise errors.Malformed(detail=str(error)) from error
             numbering = self._numbering()
             before = numbering.head
-            result = Applier(self.backend, setup, Source(link, agreement), numbering).run(changes)
+            source = Source(link, agreement, again_parked=cursors.again_parked)
+            result = Applier(self.backend, setup, source, numbering).run(changes)
             after = numbering.close()
             passed = None if numbering.local else (before, after)
             fates = result.fates + [Fate(uid, field, "refused", "not_shared") for uid, field in refused]
@@ -219,94 +238,91 @@ class Store:
             if rows:
                 numbering = self._numbering()
                 setup = self.backend.setup()
-                Applier(self.backend, setup, Source(link, agreement), numbering).run(
-                    [reopen(r) for r in rows]
-                )
+                source = Source(link, agreement, again_parked=cursors.again_parked)
+                Applier(self.backend, setup, source, numbering).run([reopen(r) for r in rows])
                 numbering.close()
             return len(rows)
 
     # -- the peer -------------------------------------------------------------------------------------------
 
-    def greeting(self, link: int) -> Greeting:
-        """Our part of the hello on this link."""
-        with self.backend.transaction():
-            numbering = self._numbering()
-            self._seal(self.backend.setup(), numbering, self._seal_rows)
-            numbering.close()
-            state = self.backend.instance()
-            have = self.backend.cursors(link).applied
-            catalogue = self.backend.catalogue(link)
-        return Greeting(instance_of(state.origin), epoch_of(state.origin), state.head, have, catalogue)
+    def greeting(self, link: int, token: int = 0) -> Greeting:
+        """Our part of the hello on this link, of a conversation with the lease's ``token``.
 
-    def meet(self, link: int, hello: Hello, clock_offset: int, token: int) -> Agreed:
-        """Check who the peer is and agree on what flows; remembers both.
+        Nothing is sealed for it: until the peer has said what it remembers, nobody knows whether this database was
+        restored from a backup.
 
         Raises:
-            SameInstance, OtherInstance, Restored: who it is forbids the exchange; nothing was written.
             LeaseLost: another process drives the link now.
         """
         with self.backend.transaction():
+            cursors = self.backend.cursors(link)
+            self._check_lease(link, token in (0, cursors.lease_token))
             state = self.backend.instance()
+            self.run.begin(self.backend)
+            catalogue = self.backend.catalogue(link)
+            met = self.backend.contacts(link)
+        return Greeting(
+            instance_of(state.origin),
+            epoch_of(state.origin),
+            state.head,
+            cursors.applied,
+            catalogue,
+            token,
+            Known(met.epoch, met.token, cursors.last_exchange),
+        )
+
+    def meet(self, link: int, hello: Hello, clock_offset: int, token: int, remote: str = "") -> Agreed:
+        """Check who the peer is and agree on what flows; remembers both. ``remote``: where it speaks from.
+
+        Raises:
+            SameInstance, OtherInstance, BehindDeletions: who it is forbids the exchange; nothing was written.
+            Restored, Twin: a database is not what it was; what is to be done about it is written.
+            LeaseLost: another process drives the link now.
+        """
+        with self.backend.transaction():
             cursors = self.backend.cursors(link)
             self._check_lease(link, cursors.lease_token == token)
-            self._check_identity(hello, instance_of(state.origin), cursors.peer_instance)
-            self._check_feeds(hello, state.head, cursors.acked, cursors.applied)
-            agreement = agree(self.backend.catalogue(link), hello.catalogue)
-            withhold(self.backend.setup().links[link], agreement)
-            peer = PeerInfo(
-                instance=hello.instance,
-                epoch=hello.epoch,
-                title=hello.title[:200],
-                software=hello.software[:100],
-                url=hello.url[:500],
-                catalogue=hello.catalogue,
-                suspended=tuple(agreement.suspended),
-                clock_offset=clock_offset,
-                head=hello.head.seq,
-            )
-            # A new link begins at the head of that moment (older rows are initial sync's), which the peer cannot know.
-            position = hello.have if hello.have.seq else cursors.acked
-            cursors.last_exchange = self.backend.now()
-            self._believe(cursors, position)
-            self.backend.save_peer(link, peer)
-            self._resume(link, agreement, cursors.scanned)
-            return Agreed(agreement, position, cursors.totals, self._wanted(link))
+            meeting = Meeting(self.backend, self.run, cursors, hello, remote)
+            refusal = meeting.refusal()
+            if refusal is None:
+                return self._agree(link, hello, clock_offset, cursors, meeting)
+        raise refusal
 
-    def _believe(self, cursors: LinkCursors, have: Cursor) -> None:
-        """The peer knows best how far it is: its last acknowledgement may be lost, its database older than it."""
-        if cursors.acked == have:
-            return
-        if have.seq < cursors.acked.seq:
-            cursors.scanned = 0
-        cursors.acked = have
+    def _agree(
+        self, link: int, hello: Hello, clock_offset: int, cursors: LinkCursors, meeting: Meeting
+    ) -> Agreed:
+        agreement = agree(self.backend.catalogue(link), hello.catalogue)
+        withhold(self.backend.setup().links[link], agreement)
+        peer = PeerInfo(
+            instance=hello.instance,
+            epoch=hello.epoch,
+            title=hello.title[:200],
+            software=hello.software[:100],
+            url=hello.url[:500],
+            catalogue=hello.catalogue,
+            suspended=tuple(agreement.suspended),
+            clock_offset=clock_offset,
+            head=hello.head.seq,
+        )
+        terms = meeting.accept()
+        self._resume(link, agreement, cursors)
         self.backend.save_cursors(cursors)
+        self.backend.save_peer(link, peer)
+        return Agreed(
+            agreement,
+            terms.position,
+            cursors.totals,
+            self._wanted(link),
+            terms.peer_has,
+            terms.have,
+        )
 
     def _wanted(self, link: int) -> list[bytes]:
         """Records of which we have changes but not the record."""
         rows = self.backend.problems_due(link, FOREVER, WANT_MOST)
         return sorted({row.uid for row in rows if row.code == "unknown_record"})
 
-    def _check_identity(self, hello: Hello, ours: bytes, known: bytes) -> None:
-        if hello.instance == ours:
-            raise errors.SameInstance()
-        if known and known != hello.instance:
-            raise errors.OtherInstance(
-                known=known.hex()[:8], found=f"{hello.title} ({hello.instance.hex()[:8]})"
-            )
-
-    def _check_feeds(self, hello: Hello, head: Cursor, acked: Cursor, applied: Cursor) -> None:
-        """Cursors that do not fit the feeds mean that a database went back in time."""
-        if applied.seq > hello.head.seq:
-            raise errors.RestoredThere()
-        have = hello.have
-        if not have.seq:
-            return
-        tag = self.backend.seal_tag(have.seq) if have.seq <= head.seq else None
-        forgotten = tag is None and have.seq <= acked.seq and have.seq <= head.seq
-        if tag != have.tag and not forgotten:
-            raise errors.RestoredHere()
-
-    def _resume(self, link: int, agreement: Agreement, clear: int) -> None:
+    def _resume(self, link: int, agreement: Agreement, cursors: LinkCursors) -> None:
         """Fields that flow again after a suspension: what was sealed since goes again."""
         sent = {field for flow in agreement.tables.values() for field in flow.out}
         changed: dict[int, FlowState] = {}
@@ -317,13 +333,16 @@ class Store:
                 if state.resume is not None:
                     again[field] = state.resume
             elif field not in sent and state.flowing:
-                changed[field] = FlowState(False, clear)
+                changed[field] = FlowState(False, cursors.scanned)
         if changed:
             self.backend.save_flows(link, changed)
         if again:
-            self._requeue(link, again)
+            head = self._requeue(again)
+            if min(again.values()) < cursors.again:  # they missed what went again meanwhile
+                cursors.again = head
 
-    def _requeue(self, link: int, fields: dict[int, int]) -> None:
+    def _requeue(self, fields: dict[int, int]) -> int:
+        """Give new numbers to what was sealed of these fields above their numbers; the head after that."""
         numbering = self._numbering()
         last, seq = numbering.head.seq, min(fields.values())
         while records := [r for r in self.backend.records_after(seq, 1000) if r.seq <= last]:
@@ -337,7 +356,7 @@ class Store:
                     for field in hits:
                         record.entries[field] = record.entries[field]._replace(seq=record.seq)
             self.backend.save_records(records)
-        numbering.close()
+        return numbering.close().seq
 
     def refilter(self, link: int, agreement: Agreement, token: int, records: int = REFILTER_RECORDS) -> bool:
         """After a change of row filters: feed what the peer lacks and what passes now; whether there is more to do.

@@ -72,6 +72,7 @@ class Login:
 class Self:
     def __init__(self, title: str) -> None:
         self.title, self.url, self.boot = title, f"http://{title}.example", title.encode()
+        self.host = title
 
 
 class Program:

@@ -49,6 +49,7 @@ class Remote:
         self.running: dict[str, list[asyncio.Task[errors.SyncError]]] = {}
         self.heard: list[tuple[str, str]] = []
         self.answers: list[errors.SyncError | Exception] = []
+        self.databases: dict[str, MemoryDatabase] = {}
 
     async def connect(self, address: Address, **options: Any) -> Channel:
         self.dialled.append(address.host)
@@ -62,7 +63,10 @@ class Remote:
 
     async def _converse(self, name: str, channel: Channel) -> errors.SyncError:
         setup = Setup(version=1, tables={}, links={1: LinkInfo(1, name)}, captured=frozenset())
-        database = MemoryDatabase(setup, name.encode().ljust(16)[:16], lambda: 10**15, catalogues={1: ()})
+        if name not in self.databases:
+            instance = name.encode().ljust(16)[:16]
+            self.databases[name] = MemoryDatabase(setup, instance, lambda: 10**15, catalogues={1: ()})
+        database = self.databases[name]
         codec = Codec()
         driver = LinkDriver(
             Pool(Store(MemoryBackend(database)), self.changed),  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from syncapp.core.mapping import Catalogue
 from syncapp.store import catalogue
 from syncapp.store.base import (
     ConflictRow,
+    Contacts,
     FlowState,
     InstanceState,
     Key,
@@ -80,6 +81,9 @@ class SqlBackend:
 
     def set_head(self, head: Cursor) -> None:
         self._records.set_head(head)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._records.set_epoch(epoch)
 
     def seal_tag(self, seq: int) -> bytes | None:
         return self._records.seal_tag(seq)
@@ -154,6 +158,18 @@ class SqlBackend:
     def save_peer(self, link: int, peer: PeerInfo) -> None:
         self._links.save_peer(link, peer)
 
+    def contacts(self, link: int) -> Contacts:
+        return self._links.contacts(link)
+
+    def save_contacts(self, contacts: Contacts) -> None:
+        self._links.save_contacts(contacts)
+
+    def meets(self) -> dict[int, int]:
+        return self._links.meets()
+
+    def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
+        self._links.set_notice(link, code, params, at)
+
     def flows(self, link: int) -> dict[int, FlowState]:
         return self._links.flows(link)
 
@@ -200,6 +216,9 @@ class SqlBackend:
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
         return self._problems.by_id(ids)
+
+    def last_parked(self, link: int) -> int:
+        return self._problems.last(link)
 
     def save_problems(self, problems: Sequence[ProblemRow]) -> None:
         self._problems.save(problems)

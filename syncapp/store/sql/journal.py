@@ -53,12 +53,12 @@ def _understood(layout: Layout, rows: list[Row]) -> list[JournalRow]:
     found: list[JournalRow] = []
     known: int | None = None
     table: TableLayout | None = None
-    for _id, number, pk, op, mask, at, before in _settled(rows):
+    for id, number, pk, op, mask, at, before in _settled(rows):
         if number != known:
             known, table = number, layout.table(number) if layout.has(number) else None
         if table is not None:
             values = None if before is None else _old_values(table, before)
-            found.append(JournalRow(number, pk, op, table.fields_of(mask), at, values))
+            found.append(JournalRow(number, pk, op, table.fields_of(mask), at, values, id))
     return found
 
 

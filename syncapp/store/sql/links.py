@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from syncapp.core.changes import Cursor, Totals
-from syncapp.store.base import FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter
+from syncapp.models import first_token
+from syncapp.store.base import Contacts, FlowState, Holder, LinkCursors, LinkStatus, PeerInfo, Refilter
 from syncapp.store.sql.database import Database
 
 _TOTALS = ("received", "applied", "superseded", "duplicate", "parked")
@@ -24,6 +25,9 @@ _CURSORS = (
     "peer_head",
     "last_exchange",
     "lag",
+    "base_seq",
+    "again_seq",
+    "again_parked",
     "peer_instance",
     *_TOTALS,
     *_PEER_TOTALS,
@@ -39,16 +43,19 @@ _PEER = (
     "clock_offset",
     "peer_head",
 )
+_CONTACT = ("meets", "peer_token", "token_floor", "refused_until", "peer_holders")
 #: Columns with nothing in them yet: the database has no defaults of its own for Django's.
 _EMPTY: dict[str, Any] = {
     **dict.fromkeys((*_CURSORS, "state_since", "attempt", "next_attempt"), 0),
-    **dict.fromkeys(
-        ("peer_epoch", "clock_offset", "lease_token", "lease_until", "failures", "locked_until"), 0
-    ),
+    **dict.fromkeys(("peer_epoch", "clock_offset", "lease_until", "failures", "locked_until"), 0),
+    **dict.fromkeys(("meets", "peer_token", "token_floor", "refused_until", "notice_at"), 0),
     **dict.fromkeys(("acked_tag", "applied_tag", "peer_catalogue"), b""),
     **dict.fromkeys(("reason_code", "peer_title", "peer_software", "peer_url", "lease_owner"), ""),
+    "notice_code": "",
     "state": "never",
     "reason_params": "{}",
+    "notice_params": "{}",
+    "peer_holders": "[]",
     "suspended": "[]",
     "peer_instance": None,
 }
@@ -64,14 +71,15 @@ def _list(columns: Collection[str]) -> str:
 
 _STATE = '"syncapp_linkstate"'
 _NEW = (
-    f'INSERT INTO {_STATE} ("link_id", {_list(_EMPTY)}) VALUES (%s{", %s" * len(_EMPTY)}) '
+    f'INSERT INTO {_STATE} ("link_id", "lease_token", {_list(_EMPTY)}) VALUES (%s, %s{", %s" * len(_EMPTY)}) '
     'ON CONFLICT ("link_id") DO NOTHING'
 )
 _READ = f'SELECT {_list(_CURSORS)}, "lease_token" FROM {_STATE} WHERE "link_id" = %s'
 _SAVE = f'UPDATE {_STATE} SET {_settings(_CURSORS)} WHERE "link_id" = %s AND "lease_token" = %s'
 _SAVE_PEER = f'UPDATE {_STATE} SET {_settings(_PEER)} WHERE "link_id" = %s'
 _CLAIM = (
-    f'UPDATE {_STATE} SET "lease_owner" = %s, "lease_token" = "lease_token" + 1, "lease_until" = %s '
+    f'UPDATE {_STATE} SET "lease_owner" = %s, "lease_token" = 1 + CASE WHEN "lease_token" < "token_floor" '
+    'THEN "token_floor" ELSE "lease_token" END, "lease_until" = %s '
     'WHERE "link_id" = %s AND (%s OR "lease_owner" IN (%s, \'\') OR "lease_until" < %s)'
 )
 _TOKEN = f'SELECT "lease_token" FROM {_STATE} WHERE "link_id" = %s'
@@ -79,6 +87,12 @@ _RENEW = f'UPDATE {_STATE} SET "lease_until" = %s WHERE "link_id" = %s AND "leas
 _STATUS = (
     f'UPDATE {_STATE} SET "state_since" = CASE WHEN "state" = %s THEN "state_since" ELSE %s END, '
     '"state" = %s, "reason_code" = %s, "reason_params" = %s, "attempt" = %s, "next_attempt" = %s WHERE "link_id" = %s'
+)
+_CONTACTS = f'SELECT {_list(_CONTACT)}, "peer_epoch" FROM {_STATE} WHERE "link_id" = %s'
+_SAVE_CONTACTS = f'UPDATE {_STATE} SET {_settings(_CONTACT)} WHERE "link_id" = %s'
+_MEETS = f'SELECT "link_id", "meets" FROM {_STATE}'
+_NOTICE = (
+    f'UPDATE {_STATE} SET "notice_code" = %s, "notice_params" = %s, "notice_at" = %s WHERE "link_id" = %s'
 )
 # Those that are off as well: they remember how far they had been sent.
 _FLOWS = 'SELECT "field_id", "flowing", "resume_seq" FROM "syncapp_mapping" WHERE "link_id" = %s'
@@ -130,12 +144,16 @@ class LinkTables:
             peer_head=row["peer_head"],
             last_exchange=row["last_exchange"],
             lag=row["lag"],
+            base=row["base_seq"],
+            again=row["again_seq"],
+            again_parked=row["again_parked"],
         )
 
     def save_cursors(self, cursors: LinkCursors) -> bool:
         values = (
             *(cursors.acked.seq, cursors.acked.tag, cursors.applied.seq, cursors.applied.tag),
             *(cursors.scanned, cursors.peer_head, cursors.last_exchange, cursors.lag),
+            *(cursors.base, cursors.again, cursors.again_parked),
             cursors.peer_instance or None,
             *msgspec.structs.astuple(cursors.totals),
             *msgspec.structs.astuple(cursors.peer_totals),
@@ -143,7 +161,7 @@ class LinkTables:
         return self._database.run(_SAVE, [*values, cursors.link, cursors.lease_token]) == 1
 
     def _create(self, link: int) -> None:
-        self._database.run(_NEW, [link, *_EMPTY.values()])
+        self._database.run(_NEW, [link, first_token(), *_EMPTY.values()])
 
     # -- the peer --
 
@@ -155,6 +173,25 @@ class LinkTables:
             *(msgspec.msgpack.encode(peer.catalogue), json.dumps(suspended), peer.clock_offset, peer.head),
         )
         self._database.run(_SAVE_PEER, [*values, link])
+
+    def contacts(self, link: int) -> Contacts:
+        rows = self._database.query(_CONTACTS, [link])
+        if not rows:
+            return Contacts(link)
+        meets, token, floor, until, holders, epoch = rows[0]
+        return Contacts(link, meets, epoch, token, floor, _read_holders(holders), until)
+
+    def save_contacts(self, contacts: Contacts) -> None:
+        self._create(contacts.link)
+        holders = json.dumps([[h.boot.hex(), *msgspec.structs.astuple(h)[1:]] for h in contacts.holders])
+        values = [contacts.meets, contacts.token, contacts.floor, contacts.refused_until, holders]
+        self._database.run(_SAVE_CONTACTS, [*values, contacts.link])
+
+    def meets(self) -> dict[int, int]:
+        return dict(self._database.query(_MEETS))
+
+    def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
+        self._database.run(_NOTICE, [code, json.dumps(params), at, link])
 
     def flows(self, link: int) -> dict[int, FlowState]:
         rows = self._database.query(_FLOWS, [link])
@@ -214,3 +251,8 @@ class LinkTables:
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._database.run_in(_UNPAIR, records, [link])
+
+
+def _read_holders(stored: Any) -> tuple[Holder, ...]:
+    rows = json.loads(stored) if isinstance(stored, str | bytes) else stored
+    return tuple(Holder(bytes.fromhex(boot), *rest) for boot, *rest in rows)

@@ -67,6 +67,9 @@ _FILTERED = 'UPDATE "syncapp_logentry" SET "result" = \'filtered\' WHERE "id" IN
 _RESULT = 'UPDATE "syncapp_logentry" SET "result" = %s, "at" = %s WHERE "id" IN {}'
 
 
+_LAST = 'SELECT max("created_at") FROM "syncapp_problem" WHERE "link_id" = %s AND "way" = \'in\''
+
+
 class Problems:
     """Parked changes."""
 
@@ -85,6 +88,9 @@ class Problems:
 
     def by_id(self, ids: Collection[int]) -> list[ProblemRow]:
         return [_problem(row) for row in sorted(self._database.query_in(_BY_ID, ids))]
+
+    def last(self, link: int) -> int:
+        return int(self._database.query(_LAST, [link])[0][0] or 0)
 
     def save(self, problems: Sequence[ProblemRow]) -> None:
         self._database.many(_SAVE, map(_values, problems))

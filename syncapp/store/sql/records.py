@@ -36,6 +36,11 @@ _GLANCE = (
     'ORDER BY "id" LIMIT 1'
 )
 _SET_HEAD = 'UPDATE "syncapp_instance" SET "head_seq" = %s, "head_tag" = %s'
+# The version of the configuration moves, so that every process notices and begins its conversations anew.
+_SET_EPOCH = (
+    'UPDATE "syncapp_instance" SET "epoch" = %s, "config_version" = CASE WHEN "config_version" < %s THEN %s '
+    'ELSE "config_version" + 1 END'
+)
 _SEAL = (
     'INSERT INTO "syncapp_seal" ("last_seq", "tag") VALUES (%s, %s) '
     'ON CONFLICT ("last_seq") DO UPDATE SET "tag" = excluded."tag"'
@@ -118,6 +123,10 @@ class RecordTable:
     def set_head(self, head: Cursor) -> None:
         self._database.run(_SET_HEAD, [head.seq, head.tag])
         self._database.run(_SEAL, [head.seq, head.tag])
+
+    def set_epoch(self, epoch: int) -> None:
+        now = self._database.dialect.now(self._database.connection)
+        self._database.run(_SET_EPOCH, [epoch, now, now])
 
     def seal_tag(self, seq: int) -> bytes | None:
         if seq <= 0:
