@@ -15,6 +15,7 @@ from syncapp.core.changes import Batch, Cursor, Entry, Record, Row, RowKind, Sec
 from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
 from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
+from syncapp.store.changing import change_out
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.sealing import Numbering, seal
@@ -105,6 +106,7 @@ class FeedReader:
         self._numbering = numbering
         self._uids = Uids(backend, numbering)
         self._filters = RowFilters(backend, setup, peer.link)
+        self._transforms = setup.links[peer.link].transforms if peer.link in setup.links else {}
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._leftover = False
 
@@ -301,6 +303,7 @@ class FeedReader:
             else values[field]
             for field in fields
         ]
+        change_out(self._transforms, fields, cells)
         return Row(record.uid, int(item.kind), versions, cells)
 
     def _park_bad(self) -> None:
