@@ -194,6 +194,26 @@ class BadFilterValue(ConfigError):
     )
 
 
+class TransformBothWays(ConfigError):
+    code = "transform_both_ways"
+    template = N_(
+        'Link "{link}", field "{field}": a transform works one way only, since two-way the changed value would come '
+        "back as an edit. Use upload or download, or take the transform out."
+    )
+
+
+class TransformKind(ConfigError):
+    code = "transform_kind"
+    template = N_('Link "{link}", field "{field}": the transform "{step}" is not made for {kind} values.')
+
+
+class TransformValue(ConfigError):
+    code = "transform_value"
+    template = N_(
+        'Link "{link}", field "{field}", transform "{step}": {value} cannot be a value of the field ({detail}).'
+    )
+
+
 class TargetNotLinked(ConfigError):
     code = "target_not_linked"
     template = N_(

@@ -165,7 +165,7 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     ``peer`` is the owner's explicit choice of the other side's field: a number, ``table.field``, or None for
     "the field of the same name". ``policy`` and ``merge`` are the field's rule (see `core.rules`; as texts, so that
     an unknown one of a later version suspends this field and not the whole link); ``hub``: the owner shares the field
-    both ways on another link too.
+    both ways on another link too. ``transformed``: the owner changes its values on the way (see `core.transforms`).
     """
 
     number: int
@@ -180,6 +180,7 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     policy: str = Policy.LATEST.value
     merge: str = Merge.VALUE.value
     hub: bool = False
+    transformed: bool = False
 
 
 class TableOffer(msgspec.Struct, frozen=True, array_like=True):
@@ -209,6 +210,8 @@ class Flow(msgspec.Struct):
     into: dict[int, int] = {}
     #: Local fields that we receive and whose type is another at the peer: its kind, to adapt values from.
     adapt: dict[int, Kind] = {}
+    #: Local fields that we only receive and whose values have changed on the way: they get a stamp of ours.
+    restamp: set[int] = set()
 
 
 class Suspended(msgspec.Struct, frozen=True):
@@ -246,6 +249,7 @@ SUSPENDED_RULE_TYPES = "rule_types"
 SUSPENDED_RING = "policy_ring"
 SUSPENDED_FILTER = "filter"
 SUSPENDED_NEEDS_TIME_ADDED = "needs_time_added"
+SUSPENDED_TRANSFORM = "transform"
 
 #: Kinds that can be mapped but are not exchanged by this version: users, the content of files.
 LATER = frozenset({Kind.USER, Kind.FILE})
@@ -378,7 +382,12 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
     receives = mine.offer.receives and other.offer.sends
     if not (sends or receives):
         return Suspended(number, SUSPENDED_DIRECTIONS, {"field": name})
-    reason = _type_reason(mine, other, sends, receives) or _rule_reason(mine, other, both=sends and receives)
+    both = sends and receives
+    reason = (
+        _type_reason(mine, other, sends, receives)
+        or _rule_reason(mine, other, both=both)
+        or _transform_reason(mine, other, both=both)
+    )
     if reason is not None:
         return reason
     if flow is None:
@@ -391,6 +400,8 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
         flow.into[other.offer.number] = number
         if msgspec.structs.replace(other.offer.type, null=mine.offer.type.null) != mine.offer.type:
             flow.adapt[number] = other.offer.type.kind
+        if not sends and (_transformed(mine, other) or fit(other.offer.type, mine.offer.type) is Fit.LOSSY):
+            flow.restamp.add(number)
     return None
 
 
@@ -421,6 +432,17 @@ def _rule_reason(mine: _Field, other: _Field, *, both: bool) -> Suspended | None
         # Round a ring of programs each of which is overruled by the next, values would rotate for ever.
         return Suspended(number, SUSPENDED_RING, {"field": here.name, "policy": here.policy})
     return None
+
+
+def _transform_reason(mine: _Field, other: _Field, *, both: bool) -> Suspended | None:
+    """Two-way, a changed value would come back as an edit; and what is joined of parts cannot be changed as a whole."""
+    if _transformed(mine, other) and (both or mine.offer.merge != Merge.VALUE):
+        return Suspended(mine.offer.number, SUSPENDED_TRANSFORM, {"field": mine.offer.name})
+    return None
+
+
+def _transformed(mine: _Field, other: _Field) -> bool:
+    return mine.offer.transformed or other.offer.transformed
 
 
 def _rule_text(offer: FieldOffer) -> str:

@@ -14,11 +14,13 @@ import msgspec
 
 from syncapp.core.changes import Entry, Record, RowKind
 from syncapp.core.clock import Version, join, sees
+from syncapp.core.derive import derive, merge_derived
 from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
 from syncapp.store.base import Backend, Setup
+from syncapp.store.changing import restamped
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.joining import Found, Joiner
@@ -257,7 +259,9 @@ class Applier:
             mine = entry.version if entry else None
             local = self._resolver.local(spec, cell.value)
             equal = local.ready and ours.get(field) == local.value
-            if self._one_way(change.table, field):
+            if field in restamped(self._source.agreement, change.table):
+                merged = self._derive(entry, cell, equal=equal)
+            elif self._one_way(change.table, field):
                 merged = merge_field(mine, cell.version, equal=equal)
                 if mine is not None and cell.version is not None:
                     merged = _source_wins(merged, mine, cell.version, self._numbering.origin)
@@ -266,6 +270,12 @@ class Applier:
                 merged = merge_field(mine, cell.version, equal=equal, stance=said)
             write.decide(field, cell, merged, local)
         return write
+
+    def _derive(self, entry: Entry | None, cell: Cell, *, equal: bool) -> Merged:
+        """Merge a value that changed on its way."""
+        mine, here = (entry.version, entry.via == self._link.id) if entry else (None, False)
+        origin = self._numbering.origin
+        return merge_derived(mine, cell.version, equal=equal, from_there=here, origin=origin)
 
     def _one_way(self, table: int, field: int) -> bool:
         return field not in self._source.agreement.out_fields(table)
@@ -301,6 +311,12 @@ class Applier:
                 continue
             result = write.result(field)
             version, known = verdict.merged.version, record.entries.get(field)
+            if (
+                write.create
+                and version is not None
+                and field in restamped(self._source.agreement, record.table)
+            ):
+                version = derive(version, None, self._numbering.origin)
             if result == "applied" and version is not None:
                 number = number or self._numbering.next(incoming=bool(via) and not self._may_enter(write))
                 self._numbering.local |= verdict.back

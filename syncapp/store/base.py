@@ -18,6 +18,7 @@ import msgspec
 from syncapp.core.changes import Cursor, JournalRow, Record, Totals
 from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
+from syncapp.core.transforms import Step
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -39,7 +40,10 @@ class FieldInfo(msgspec.Struct, frozen=True):
 
 
 class TableInfo(msgspec.Struct, frozen=True):
-    """A table as the store's logic sees it, with all its fields by number. ``status``: number of *record status*, or 0."""
+    """A table as the store's logic sees it, with all its fields by number.
+
+    ``status``: the number of *record status*, or 0.
+    """
 
     number: int
     label: str
@@ -54,7 +58,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
     ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
     filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
-    nothing of such a table is sent.
+    nothing of such a table is sent. ``transforms``: one-way field → what is done to its values on this side.
     """
 
     id: int
@@ -65,6 +69,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     active: bool = False
     filters: dict[int, dict[int, tuple[Any, ...]]] = {}
     shut: dict[int, str] = {}
+    transforms: dict[int, tuple[Step, ...]] = {}
 
 
 class Setup(msgspec.Struct, frozen=True):

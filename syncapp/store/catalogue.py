@@ -14,6 +14,7 @@ from django.db import connections
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
+from syncapp.core.transforms import Step
 from syncapp.store import linktables, statements
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
@@ -224,6 +225,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
     captured = {number for of_link in match_by.values() for numbers in of_link.values() for number in numbers}
     captured |= {number for of_link in options.values() for number in of_link.captured()}
     missing: dict[int, dict[int, str]] = {}
+    transforms: dict[int, dict[int, tuple[Step, ...]]] = {}
     logged: dict[int, set[int]] = {pk: set() for pk, link in links.items() if link.log}
     for mapping in models.Mapping.objects.using(using).exclude(direction=Direction.OFF):
         number = mapping.field_id
@@ -232,6 +234,8 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
         captured.add(number)
         if on_offer[number].type.kind in (Kind.RELATION, Kind.RELATIONS):
             missing.setdefault(mapping.link_id, {})[number] = mapping.options.get("missing", "hold")
+        if mapping.options.get("transform"):
+            transforms.setdefault(mapping.link_id, {})[number] = linktables.steps(mapping.options)
         if mapping.link_id in logged and Direction(mapping.direction).sends:
             logged[mapping.link_id].add(number)
     return Setup(
@@ -241,6 +245,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
             pk: LinkInfo(
                 *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),
                 active=link.mode == models.Link.Mode.ACTIVE,
+                transforms=transforms.get(pk, {}),
                 filters=options[pk].filters if pk in options else {},
                 shut=options[pk].shut if pk in options else {},
             )
@@ -311,6 +316,7 @@ def link_catalogue(link_id: int, using: str = "default") -> Catalogue:
             policy=rule.policy.value,
             merge=rule.merge.value,
             hub=entry.number in shared,
+            transformed=direction is not Direction.OFF and bool(mapping and mapping.options.get("transform")),
         )
 
     return tuple(

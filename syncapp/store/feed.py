@@ -28,6 +28,7 @@ from syncapp.core.mapping import Agreement, Kind
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
 from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
+from syncapp.store.changing import change_out
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.sealing import Numbering, seal
@@ -132,6 +133,7 @@ class FeedReader:
         self._numbering = numbering
         self._uids = Uids(backend, numbering)
         self._filters = RowFilters(backend, setup, peer.link)
+        self._transforms = setup.links[peer.link].transforms if peer.link in setup.links else {}
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
@@ -345,6 +347,7 @@ class FeedReader:
             else values[field]
             for field in fields
         ]
+        change_out(self._transforms, fields, cells)
         for place, field in enumerate(fields):
             if infos[field].merge is not Merge.VALUE and (entry := record.entries.get(field)) is not None:
                 parts = partwire.sendable(infos[field], entry, cells[place], self._names)

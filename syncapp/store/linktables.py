@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from syncapp import models
+from syncapp.core.transforms import Step, ValueMap
 from syncapp.store.values import checker
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def read(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, TableOpt
         if table is not None and row.options.get("filter"):
             _add_filter(options, table, row.options["filter"])
     return found
+
+
+def steps(options: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The transform in the options of a mapping."""
+    return tuple(map(_step, options.get("transform", ())))
+
+
+def _step(kept: Any) -> Step:
+    if isinstance(kept, str):
+        return Step(kept)
+    ((name, argument),) = kept.items()
+    return Step(name, ValueMap((here, there) for here, there in argument) if name == "map" else argument)
 
 
 def _add_filter(options: TableOptions, table: CatalogueTable, written: Mapping[str, list[Any]]) -> None:

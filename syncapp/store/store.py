@@ -15,6 +15,7 @@ from syncapp.core.messages import Hello, Known
 from syncapp.core.policy import BATCH_BYTES
 from syncapp.store.apply import Applier, Source
 from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
+from syncapp.store.changing import change_in
 from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
 from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
@@ -202,6 +203,7 @@ class Store:
                 changes, refused = translate(batch, agreement.by_peer, setup.tables)
             except (ValueError, IndexError, TypeError) as error:
                 raise errors.Malformed(detail=str(error)) from error
+            change_in(setup.links[link].transforms, changes)
             numbering = self._numbering()
             before = numbering.head
             source = Source(link, agreement, again_parked=cursors.again_parked)

@@ -87,6 +87,10 @@ SUSPENDED[mapping.SUSPENDED_FILTER] = N_(
     'The row filter asks about "{column}", which the table no longer has as it was. Nothing of the table is sent until '
     "the filter is corrected in the configuration."
 )
+SUSPENDED[mapping.SUSPENDED_TRANSFORM] = N_(
+    'Values of "{field}" are transformed on the way, which needs one direction and the merge kind value. Change the '
+    "direction on one side, or take out the transform."
+)
 SUSPENDED_UNKNOWN = N_('The field "{field}" does not flow ({code}).')
 
 

@@ -12,12 +12,12 @@ import msgspec
 
 from project.crm.models import Client, Order, Tag
 from syncapp.core.changes import START, Batch, Cursor, Row, RowKind, Section, WireVersion
-from syncapp.core.clock import make_origin
+from syncapp.core.clock import Version, make_origin
 from syncapp.core.effects import Acked
-from syncapp.core.mapping import Agreement, agree
-from syncapp.models import LinkTable, LogEntry
-from syncapp.store import catalogue
-from syncapp.store.base import Backend, Refilter
+from syncapp.core.mapping import Agreement, Catalogue, agree
+from syncapp.models import Conflict, Link, LinkTable, LogEntry, Mapping
+from syncapp.store import catalogue, linktables
+from syncapp.store.base import Backend, LinkInfo, Refilter
 from syncapp.store.feed import ReadResult
 from syncapp.store.memory import MemoryBackend
 from syncapp.store.sql import SqlBackend
@@ -44,6 +44,7 @@ class Sender:
     agreement: Agreement
     tables: dict[str, int]
     fields: dict[tuple[str, str], int]
+    offers: Catalogue
 
     def begin(self) -> None:
         self.position = START
@@ -75,7 +76,47 @@ class Sender:
     def log_results(self) -> list[str]:
         raise NotImplementedError
 
+    def set_transform(self, table: str, name: str, *steps: Any) -> None:
+        """Steps for a field, as `models.Mapping.options` keeps them."""
+        raise NotImplementedError
+
+    def second_link(self) -> int:
+        """Another link, on which nothing is set."""
+        raise NotImplementedError
+
+    def value(self, table: str, pk: str, name: str) -> Any:
+        with self.backend.transaction():
+            return self.backend.rows(self.tables[table], [pk], [self.fields[table, name]])[pk][0]
+
+    def keys(self, table: str) -> list[str]:
+        """The keys of all rows that have a record."""
+        with self.backend.transaction():
+            found = self.backend.records_after(0, 1000)
+        return [record.pk for record in found if record.table == self.tables[table] and record.alive]
+
+    def conflicts(self) -> int:
+        raise NotImplementedError
+
+    def version(self, table: str, pk: str, name: str) -> Version:
+        with self.backend.transaction():
+            record = self.backend.records_by_pk(self.tables[table], [pk])[pk]
+        return record.entries[self.fields[table, name]].version
+
+    @property
+    def origin(self) -> bytes:
+        with self.backend.transaction():
+            return self.backend.instance().origin
+
     # -- the peer --
+
+    def one_way(self, table: str, name: str, *, receives: bool, restamp: bool) -> None:
+        """The field flows in only, or out only."""
+        flow, number = self.agreement.tables[self.tables[table]], self.fields[table, name]
+        if receives:
+            flow.out.pop(number)
+            flow.restamp |= {number} if restamp else set()
+        else:
+            flow.into.pop(number)
 
     def uid(self, table: str, pk: str) -> bytes:
         with self.backend.transaction():
@@ -136,10 +177,16 @@ class Sender:
     def receive(self, table: str, uid: bytes, *, kind: RowKind = RowKind.FIELDS, **values: Any) -> Applied:
         """A change of the peer's."""
         self._time = max(self._time, self.backend.now()) + 10
+        return self.receive_at(self._time, table, uid, kind=kind, **values)
+
+    def receive_at(
+        self, time: int, table: str, uid: bytes, *, kind: RowKind = RowKind.FIELDS, **values: Any
+    ) -> Applied:
+        """A change of the peer's, made at ``time``."""
         with self.backend.transaction():
             start = self.backend.cursors(self.link).applied
         end = Cursor(start.seq + 1, b"t" * 8)
-        row = Row(uid, int(kind), [WireVersion(self._time, 0)], list(values.values()))
+        row = Row(uid, int(kind), [WireVersion(time, 0)], list(values.values()))
         columns = [self.fields[table, name] for name in values]
         batch = Batch(start, end, [make_origin(PEER, 1)], [Section(self.tables[table], columns, [row])])
         return self.store.apply(self.link, batch, self.agreement, self.token)
@@ -161,8 +208,12 @@ class MemorySender(Sender):
             )
             for table in program.backend.catalogue(LINK)
         )
+        self.offers = offers
         self.agreement = agree(offers, offers)
         self.begin()
+
+    def conflicts(self) -> int:
+        return len(self.program.conflicts)
 
     def create(self, table: str, **values: Any) -> str:
         return self.program.create(table, **values)
@@ -177,8 +228,24 @@ class MemorySender(Sender):
         filters = {n: f for n, f in info.filters.items() if n != self.tables[table]}
         if filter:
             filters[self.tables[table]] = filter
-        info = msgspec.structs.replace(info, filters=filters)
-        self.program.database.setup = msgspec.structs.replace(setup, links={LINK: info})
+        self._set_link(msgspec.structs.replace(info, filters=filters))
+
+    def set_transform(self, table: str, name: str, *steps: Any) -> None:
+        transforms = {self.fields[table, name]: linktables.steps({"transform": steps})}
+        self._set_link(
+            msgspec.structs.replace(self.program.database.setup.links[LINK], transforms=transforms)
+        )
+
+    def second_link(self) -> int:
+        self._set_link(LinkInfo(2, "second"))
+        self.program.database.cursors[2] = msgspec.structs.replace(
+            self.program.database.cursors[LINK], link=2
+        )
+        return 2
+
+    def _set_link(self, info: LinkInfo) -> None:
+        setup = self.program.database.setup
+        self.program.database.setup = msgspec.structs.replace(setup, links={**setup.links, info.id: info})
 
     def refilter(self, table: str, after: int, until: int) -> None:
         backend = self.backend
@@ -217,9 +284,12 @@ class SqlSender(Sender):
             for table in [model.lower()]
             if app == "crm" and table in _MODELS
         }
-        offers = catalogue.link_catalogue(self.link)
-        self.agreement = agree(offers, offers)
+        self.offers = catalogue.link_catalogue(self.link)
+        self.agreement = agree(self.offers, self.offers)
         self.begin()
+
+    def conflicts(self) -> int:
+        return Conflict.objects.count()
 
     def create(self, table: str, **values: Any) -> str:
         tags = values.pop("tags", [])
@@ -239,6 +309,16 @@ class SqlSender(Sender):
         options = {"filter": filter} if filter else {}
         LinkTable.objects.filter(link=self.link, table=self.tables[table]).update(options=options)
         catalogue.bump("default")
+
+    def set_transform(self, table: str, name: str, *steps: Any) -> None:
+        mappings = Mapping.objects.filter(link=self.link, field=self.fields[table, name])
+        mappings.update(options={"transform": list(steps)})
+        catalogue.bump("default")
+
+    def second_link(self) -> int:
+        link = Link.objects.create(name="second", mode="active", code="second")
+        catalogue.bump("default")
+        return link.pk
 
     def refilter(self, table: str, after: int, until: int) -> None:
         rows = LinkTable.objects.filter(link=self.link, table=self.tables[table])

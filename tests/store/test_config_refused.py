@@ -65,10 +65,6 @@ FIELDS: Cases = {
         'name = { direction = "both", missing = "wait" }',
         [f'{NAME}: "missing" must be hold or match or empty'],
     ),
-    "transform": (
-        'name = { direction = "upload", transform = ["strip"] }',
-        [f"{NAME}: a transformation of values (transform) is not available"],
-    ),
     "table twice": (
         'name = "both"\n[[link.table]]\ntable = "CRM.client"',
         [f'{LINK}: table "CRM.client" is listed twice.'],

@@ -12,7 +12,7 @@ from syncapp import conf
 from syncapp.core.address import PEER_PATH
 from syncapp.core.mapping import Direction
 from syncapp.models import Link, LinkTable, Mapping
-from syncapp.store.config import filters
+from syncapp.store.config import filters, transforms
 from syncapp.store.config.rules import export_rules
 from syncapp.store.config.write import FTP_SECRET, PASSWORD_VARIABLE
 
@@ -133,5 +133,5 @@ def _field(mapping: Mapping) -> str | InlineTable:
     if mapping.lossy:
         table.append("lossy", True)
     for key, value in mapping.options.items():
-        table.append(key, value)
+        table.append(key, transforms.exported(value) if key == "transform" else value)
     return table

@@ -6,20 +6,16 @@ In `models.LinkTable.options` it is a dictionary, column → list of wire values
 
 from __future__ import annotations
 
-import datetime as dt
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import tomlkit
 from tomlkit.items import InlineTable
 
-from syncapp.core.mapping import FieldType, Kind
 from syncapp.errors import BadFilterField, BadFilterValue, SyncError
 from syncapp.store.catalogue import CatalogueField, CatalogueTable
 from syncapp.store.config.reader import Reader, describe
-from syncapp.store.values import checker
+from syncapp.store.config.wirevalues import WRITTEN, wire_value
 
 Written = Mapping[str, tuple[Any, ...]]
 Wire = dict[str, list[Any]]
@@ -60,101 +56,19 @@ def check(
         entry = find(column)
         if entry is None:
             continue
-        if entry.type.kind not in _CONVERT or entry.description.system or not entry.description.column:
+        if entry.type.kind not in WRITTEN or entry.description.system or not entry.description.column:
             params = {"link": link, "table": table.label, "field": column, "kind": entry.type.kind.value}
             errors.append(BadFilterField(**params))
             continue
         wire[column] = []
         for value in values:
-            detail = _add(wire[column], value, entry)
-            if detail:
+            found, detail = wire_value(value, entry)
+            if not detail and found not in wire[column]:
+                wire[column].append(found)
+            elif detail:
                 params = {"link": link, "table": table.label, "field": column, "value": describe(value)}
                 errors.append(BadFilterValue(**params, detail=detail))
     return wire, errors
-
-
-def _add(found: list[Any], value: Any, entry: CatalogueField) -> str:
-    """Add ``value`` in wire form, once; or say why it cannot be one of the field's."""
-    try:
-        wire = None if value is None else _CONVERT[entry.type.kind](value, entry.type)
-    except (ValueError, TypeError, InvalidOperation) as error:
-        return str(error) if type(error) is ValueError else f"not of type {entry.type.text()}"
-    detail = checker(entry.type)(wire)
-    choices = _choices(entry)
-    if not detail and wire is not None and choices and wire not in choices:
-        detail = f"possible: {', '.join(map(str, choices))}"
-    if not detail and wire not in found:
-        found.append(wire)
-    return detail
-
-
-def _choices(entry: CatalogueField) -> list[Any]:
-    field = entry.description.field
-    if field is None or entry.type.kind not in (Kind.TEXT, Kind.INTEGER):
-        return []
-    return [value for value, _ in field.flatchoices]
-
-
-def _only(type: type[Any]) -> Callable[[Any, FieldType], Any]:
-    def convert(value: Any, field: FieldType) -> Any:
-        if value.__class__ is not type:
-            raise TypeError
-        return value
-
-    return convert
-
-
-def _float(value: Any, field: FieldType) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError
-    return float(value)
-
-
-def _decimal(value: Any, field: FieldType) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError
-    number, places = Decimal(str(value)), field.places or 0
-    rounded = number.quantize(Decimal(1).scaleb(-places))
-    if rounded != number:
-        raise ValueError(f"more than {places} decimal places")
-    return format(rounded or abs(rounded), "f")
-
-
-def _uuid(value: Any, field: FieldType) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return str(uuid.UUID(value))
-
-
-def _date(value: Any, field: FieldType) -> Any:
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return value.isoformat()
-    return _only(str)(value, field)
-
-
-def _time(value: Any, field: FieldType) -> Any:
-    return value.isoformat() if isinstance(value, dt.time) else _only(str)(value, field)
-
-
-def _datetime(value: Any, field: FieldType) -> Any:
-    if not isinstance(value, dt.datetime):
-        return _only(str)(value, field)
-    if value.tzinfo is None:
-        raise ValueError("add its time zone, such as Z")
-    return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
-_CONVERT: dict[Kind, Callable[[Any, FieldType], Any]] = {
-    Kind.TEXT: _only(str),
-    Kind.INTEGER: _only(int),
-    Kind.BOOLEAN: _only(bool),
-    Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
-    Kind.DATE: _date,
-    Kind.TIME: _time,
-    Kind.DATETIME: _datetime,
-    Kind.UUID: _uuid,
-}
 
 
 # -- for people, and back into a file -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 from syncapp.core.mapping import Direction
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.errors import BadConfigFile, NotAvailable, SyncError, UnknownDirection, WrongSetting
-from syncapp.store.config import filters
+from syncapp.store.config import filters, transforms
 from syncapp.store.config.reader import Reader, describe
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, RuleSpec, TableSpec
 
@@ -186,7 +186,7 @@ def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> Field
     reader.required("direction")
     written = reader.take("direction")
     direction = _direction(written, full, link, parent.errors) if reader.has("direction") else Direction.OFF
-    reader.unavailable("transform", "a transformation of values (transform)")
+    transform = transforms.read(reader)
     missing = reader.choice("missing", MISSING)
     if missing in ("match", "empty"):
         reader.errors.append(NotAvailable(place=reader.place, what=f'missing = "{missing}"'))
@@ -197,6 +197,7 @@ def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> Field
         lossy=reader.flag("lossy"),
         confirm=reader.flag("confirm"),
         missing=missing,
+        transform=transform,
     )
     reader.finish()
     return spec

@@ -22,6 +22,8 @@ class FieldSpec:
     confirm: bool = False
     #: For relations: what happens while the target is missing; empty: as usual (hold).
     missing: str = ""
+    #: For one-way fields: the steps as written (`config.transforms.Written`).
+    transform: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from syncapp.errors import (
 )
 from syncapp.models import Link, LinkState
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
-from syncapp.store.config import filters
+from syncapp.store.config import filters, transforms
 from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
 
@@ -57,6 +57,8 @@ class FieldPlan:
 
     entry: CatalogueField
     spec: FieldSpec
+    #: As `models.Mapping.options` keeps it.
+    transform: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,14 @@ class _Validator:
         if spec.direction is not Direction.OFF:
             self._check_kind(entry, spec, full)
             self._check_peer(table, entry, spec, full)
-        return FieldPlan(entry, spec)
+        return FieldPlan(entry, spec, self._transform(entry, spec, full))
+
+    def _transform(self, entry: CatalogueField, spec: FieldSpec, full: str) -> tuple[Any, ...]:
+        if spec.direction is Direction.OFF:
+            return ()
+        kept, errors = transforms.check(self.spec.name, full, entry, spec.direction, spec.transform)
+        self.errors += errors
+        return tuple(kept)
 
     def _check_kind(self, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
         link, kind, target = self.spec.name, entry.type.kind, entry.type.target

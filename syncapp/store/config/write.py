@@ -204,6 +204,8 @@ def _mapping_values(plan: FieldPlan) -> dict[str, Any]:
         options["confirm"] = True
     if spec.missing:
         options["missing"] = spec.missing
+    if plan.transform:
+        options["transform"] = list(plan.transform)
     return {
         "direction": spec.direction.value,
         "peer_number": spec.peer if isinstance(spec.peer, int) else None,
