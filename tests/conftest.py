@@ -8,7 +8,7 @@ from pytest_django import DjangoDbBlocker
 
 from syncapp.engine import links, supervisor
 from syncapp.store import catalogue
-from tests import vendors
+from tests import pgbouncer, postgres, vendors
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +50,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name loudly what could not run on this machine (``tests/provision.sh`` says what and why)."""
-    missing = os.environ.get("SYNCAPP_MISSING_PARTS", "").strip()
+    missing = os.environ.get("SYNCAPP_MISSING_PARTS", "").split("\n")
+    for part, reason in (("postgresql", postgres.missing()), ("pgbouncer", pgbouncer.missing())):
+        if reason and not any(line.startswith(part) for line in missing):
+            missing.append(f"{part}: {reason}")
+    missing = [line for line in missing if line.strip()]
     if missing:
         terminalreporter.section("NOT RUN: PARTS MISSING ON THIS MACHINE", sep="!", red=True, bold=True)
-        for line in missing.splitlines():
+        for line in missing:
             terminalreporter.line(line, red=True)

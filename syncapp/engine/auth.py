@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -240,6 +241,7 @@ class Throttle:
     def __init__(self, most_keys: int = MOST_KEYS) -> None:
         self._most_keys = most_keys
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._lock = threading.Lock()  # attempts are looked at in several threads
 
     def wait(self, key: str, now: float) -> float:
         """Seconds until the next attempt of ``key`` is taken; 0 = at once."""
@@ -258,20 +260,22 @@ class Throttle:
         """An attempt failed. Call it as an attempt begins, and `succeeded` later, to count those under way as
         well.
         """
-        for key in keys:
-            known = self._failures.pop(key, None)
-            if known is None or now - known.last > FORGET_AFTER:
-                known = _Failures(0, now)
-            known.count += 1
-            known.last = now
-            self._failures[key] = known
-        while len(self._failures) > self._most_keys:
-            self._failures.popitem(last=False)
+        with self._lock:
+            for key in keys:
+                known = self._failures.pop(key, None)
+                if known is None or now - known.last > FORGET_AFTER:
+                    known = _Failures(0, now)
+                known.count += 1
+                known.last = now
+                self._failures[key] = known
+            while len(self._failures) > self._most_keys:
+                self._failures.popitem(last=False)
 
     def succeeded(self, keys: Sequence[str]) -> None:
         """The password was right: start from nought."""
-        for key in keys:
-            self._failures.pop(key, None)
+        with self._lock:
+            for key in keys:
+                self._failures.pop(key, None)
 
 
 def address_key(remote: str) -> str:

@@ -22,10 +22,19 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shared / "templates"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on the pairs of databases that its module's ``KINDS`` or its own mark ``kinds`` name."""
+    if "kinds" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("kinds")
+    chosen = mark.args if mark else getattr(metafunc.module, "KINDS", (pairs.SAME,))
+    metafunc.parametrize("kinds", chosen, ids="-".join, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def kinds(request: pytest.FixtureRequest) -> Kinds:
-    """Which databases the office and the branch have; see `on`."""
-    chosen: Kinds = getattr(request, "param", pairs.SAME)
+    """Which databases the office and the branch have."""
+    chosen: Kinds = request.param
     if POSTGRESQL in chosen and postgres.missing():
         pytest.skip(postgres.missing())
     return chosen

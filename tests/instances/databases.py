@@ -156,14 +156,38 @@ class PostgresDatabase:
             return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
     def copy_to(self, other: PostgresDatabase) -> None:
-        assert other.cluster == self.cluster
-        self.terminate()
+        if other.cluster != self.cluster:
+            self.restore_to(other, self.dump())
+            return
+        self.terminate("")
         self.cluster.create(other.name, template=self.name)
 
-    def terminate(self) -> int:
-        """End every connection to it but this one; how many there were."""
-        sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
-        return int(self.cluster.execute(sql, (self.name,))[0][0])
+    def dump(self) -> bytes:
+        """A backup, as ``pg_dump`` makes it."""
+        file = self.cluster.folder / f"{self.name}.dump"
+        self.cluster.program("pg_dump", "-Fc", "-Z0", "-f", str(file), self.name)
+        try:
+            return file.read_bytes()
+        finally:
+            file.unlink()
+
+    @staticmethod
+    def restore_to(other: PostgresDatabase, backup: bytes) -> None:
+        """Make ``other`` what was backed up, in whatever cluster it is."""
+        file = other.cluster.folder / f"{other.name}.dump"
+        file.write_bytes(backup)
+        file.chmod(0o644)
+        other.cluster.create(other.name)
+        other.cluster.program("pg_restore", "--exit-on-error", "--no-owner", "-d", other.name, str(file))
+        file.unlink()
+
+    def terminate(self, application: str = "syncapp-") -> int:
+        """End the connections of programs, or of all whose name begins with ``application``; how many there were."""
+        sql = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = %s AND application_name LIKE %s"
+        )
+        return int(self.cluster.execute(sql, (self.name, f"{application}%"))[0][0])
 
     def remove(self) -> None:
         with suppress(Exception):  # its server may be gone already

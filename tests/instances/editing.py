@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 
+import psycopg
+
+from tests.instances.databases import Outsider
 from tests.instances.pair import BRANCH, Pair
 from tests.instances.program import Program
 
@@ -46,27 +51,40 @@ class Editor(threading.Thread):
     def _edit(self, count: int) -> None:
         tax_id = self._chance.choice(self._known)
         value = f"{self.side.name} {count}"
-        with self.side.connection() as connection:
-            connection.execute(
-                f"UPDATE crm_client SET {self.field} = ?, address = ? WHERE tax_id = ?",
-                (value, value, tax_id),
-            )
+        sql = f"UPDATE crm_client SET {self.field} = ?, address = ? WHERE tax_id = ?"
+        self._surely(lambda connection: connection.execute(sql, (value, value, tax_id)), value)
         self.last[tax_id] = value
 
     def _make(self, count: int) -> None:
         name = f"{self.side.name}-{count}"
-        with self.side.connection() as connection:
-            client = connection.execute(
-                "INSERT INTO crm_client (name, tax_id) VALUES (?, ?)", (name, name)
-            ).lastrowid
-            order = connection.execute(
-                "INSERT INTO crm_order (number, client_id, amount) VALUES (?, ?, ?)", (name, client, count)
-            ).lastrowid
-            connection.execute(
-                "INSERT INTO crm_payment (order_id, amount, paid_on, comment) VALUES (?, ?, '2026-01-02', ?)",
-                (order, count, name),
-            )
+        self._surely(lambda connection: _make_client(connection, name, count), name)
         self.made.append(name)
+
+    def _surely(self, write: Callable[[Outsider], object], mark: str) -> None:
+        """Commit ``write`` once, whatever becomes of the server: ``mark`` is what it leaves in the database."""
+        done = f"SELECT 1 FROM crm_client WHERE {self.field} = ? OR tax_id = ?"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with self.side.connection() as connection:
+                    if connection.execute(done, (mark, mark)).fetchone() is None:
+                        write(connection)
+                return
+            except psycopg.OperationalError:  # nobody can know whether it was committed
+                if time.monotonic() > deadline:
+                    raise
+                self._over.wait(0.1)
+
+
+def _make_client(connection: Outsider, name: str, count: int) -> None:
+    client = connection.execute("INSERT INTO crm_client (name, tax_id) VALUES (?, ?)", (name, name)).lastrowid
+    order = connection.execute(
+        "INSERT INTO crm_order (number, client_id, amount) VALUES (?, ?, ?)", (name, client, count)
+    ).lastrowid
+    connection.execute(
+        "INSERT INTO crm_payment (order_id, amount, paid_on, comment) VALUES (?, ?, '2026-01-02', ?)",
+        (order, count, name),
+    )
 
 
 class Stream:

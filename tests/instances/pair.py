@@ -10,10 +10,11 @@ from pathlib import Path
 
 from project.demo.instances import CONFIG_DIR, WRITTEN_ADDRESS
 from tests import postgres
-from tests.instances.databases import SQLITE, Database, PostgresDatabase, SqliteFile
+from tests.instances.databases import POSTGRESQL, SQLITE, Database, PostgresDatabase, SqliteFile
 from tests.instances.program import Program
 from tests.instances.waiting import wait_until
 from tests.pgbouncer import PgBouncer
+from tests.postgres import Cluster
 
 OFFICE, BRANCH = "office", "branch"
 CLIENTS = 20
@@ -152,6 +153,8 @@ ADMIN = (
 
 Kinds = tuple[str, str]
 SAME: Kinds = (SQLITE, SQLITE)
+MIXED: Kinds = (POSTGRESQL, SQLITE)
+BOTH_POSTGRESQL: Kinds = (POSTGRESQL, POSTGRESQL)
 
 
 @contextmanager
@@ -161,16 +164,20 @@ def pair(
     *,
     kinds: Kinds = SAME,
     apart: bool = False,
+    cluster: Cluster | None = None,
     behind: PgBouncer | None = None,
 ) -> Iterator[Pair]:
     """Two linked programs that don't run yet; ended with the block, their logs printed.
 
-    ``kinds``: of the office's and the branch's databases. ``behind``: a pooler in front of those of PostgreSQL.
+    ``kinds``: of the office's and the branch's databases. Those of PostgreSQL are in ``cluster`` (else the shared one),
+    and ``behind`` a pooler.
     """
     made = []
     for name, kind in zip((OFFICE, BRANCH), kinds, strict=True):
         make_templates(templates, kind)
-        program = Program(folder / name, name, apart=apart, database=_database(folder / name, kind, behind))
+        program = Program(
+            folder / name, name, apart=apart, database=_database(folder / name, kind, cluster, behind)
+        )
         _template(templates, kind, name).copy_to(program.database)
         made.append(program)
     both = Pair(*made)
@@ -186,9 +193,9 @@ def pair(
             print(f"--- {program.name}\n{program.tail()}")
 
 
-def _database(folder: Path, kind: str, behind: PgBouncer | None) -> Database:
+def _database(folder: Path, kind: str, cluster: Cluster | None, behind: PgBouncer | None) -> Database:
     if kind == SQLITE:
         folder.mkdir(parents=True, exist_ok=True)
         return SqliteFile(folder)
     name = f"{folder.name}_{secrets.token_hex(4)}"
-    return PostgresDatabase(postgres.shared(), name, behind.url if behind else None)
+    return PostgresDatabase(cluster or postgres.shared(), name, behind.url if behind else None)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.instances.editing import Stream
-from tests.instances.pair import BRANCH, OFFICE, Pair
+from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, SAME, Pair
 from tests.instances.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
@@ -18,6 +18,7 @@ ROUNDS = 3
 TAKEN_OVER = 20
 
 
+@pytest.mark.kinds(SAME, BOTH_POSTGRESQL)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kill_either_side_at_any_moment(live: Pair, seed: int) -> None:
     """Edits go on while a program is dead: other programs write to its database."""
@@ -37,6 +38,7 @@ def test_kill_either_side_at_any_moment(live: Pair, seed: int) -> None:
     stream.assert_everything_arrived_once()
 
 
+@pytest.mark.kinds(SAME, MIXED)
 def test_killed_between_commit_and_sending(live: Pair) -> None:
     """What was committed just before the end is sent after the restart."""
     for side in live.both:

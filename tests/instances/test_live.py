@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests import postgres
 from tests.instances import pair as pairs
-from tests.instances.databases import PostgresDatabase, SqliteFile
-from tests.instances.pair import BRANCH, OFFICE, Pair, link_file
+from tests.instances.databases import Database, PostgresDatabase, SqliteFile
+from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, SAME, Kinds, Pair, link_file
 from tests.instances.program import Program
 from tests.instances.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
+#: Both kinds of database on both sides: the tests write on one and look on the other, in either direction.
+KINDS = (SAME, MIXED)
 SIDES = (OFFICE, BRANCH)
 FATES = ("applied", "superseded", "duplicate", "parked")
 
@@ -239,6 +243,7 @@ def test_the_counters_of_both_sides_agree(shared: Pair) -> None:
 # -- other ways to set it up ---------------------------------------------------------------------------------
 
 
+@pytest.mark.kinds(SAME)
 def test_one_way_fields(pair: Pair) -> None:
     """``upload`` here is ``download`` there: what is written at the far end stays there."""
     one_way = {OFFICE: ("download", "upload"), BRANCH: ("upload", "download")}
@@ -262,9 +267,10 @@ def test_one_way_fields(pair: Pair) -> None:
     assert branch.rows(written, (tax_id,)) == [(BRANCH, BRANCH, BRANCH)]
 
 
-def test_web_and_engine_in_processes_of_their_own(templates: Path, tmp_path: Path) -> None:
+@pytest.mark.kinds(SAME, BOTH_POSTGRESQL)
+def test_web_and_engine_in_processes_of_their_own(templates: Path, tmp_path: Path, kinds: Kinds) -> None:
     """The Procfile's layout at both ends, without Redis: the database wakes the other process."""
-    with pairs.pair(templates, tmp_path, apart=True) as pair:
+    with pairs.pair(templates, tmp_path, kinds=kinds, apart=True) as pair:
         pair.start()
         for side in pair.both:
             tax_id = client(side, 1)
@@ -274,8 +280,13 @@ def test_web_and_engine_in_processes_of_their_own(templates: Path, tmp_path: Pat
         assert [set(side.stop()) for side in pair.both[::-1]] == [{0}, {0}]
 
 
-def test_serve_sets_up_an_empty_database(tmp_path: Path) -> None:
-    program = Program(tmp_path, "fresh")
+@pytest.mark.kinds(SAME, BOTH_POSTGRESQL)
+def test_serve_sets_up_an_empty_database(tmp_path: Path, kinds: Kinds) -> None:
+    database: Database = SqliteFile(tmp_path)
+    if kinds == BOTH_POSTGRESQL:
+        database = PostgresDatabase(postgres.shared(), f"fresh_{os.getpid()}")
+        database.cluster.create(database.name)
+    program = Program(tmp_path, "fresh", database=database)
     program.migrate = True
     try:
         program.start()
@@ -284,3 +295,4 @@ def test_serve_sets_up_an_empty_database(tmp_path: Path) -> None:
         assert program.stop() == [0]
     finally:
         program.kill()
+        database.remove()
