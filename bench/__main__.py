@@ -1,6 +1,6 @@
 """Run the benchmarks and write ``bench/results/``: one JSON file with everything, one Markdown file to read.
 
-``python -m bench [latency] [stream] [idle] [--tiny]``; all three without a name.
+``python -m bench [latency] [stream] [idle] [postgresql] [--tiny]``; all of them without a name.
 """
 
 import argparse
@@ -11,16 +11,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench import figures, idle, latency, stream
+from bench import figures, idle, latency, postgresql, stream
 from bench.processes import BenchError
 
 RESULTS = Path(__file__).resolve().parent / "results"
-BENCHMARKS: dict[str, ModuleType] = {"latency": latency, "stream": stream, "idle": idle}
+BENCHMARKS: dict[str, ModuleType] = {
+    "latency": latency,
+    "stream": stream,
+    "idle": idle,
+    "postgresql": postgresql,
+}
 #: Sizes with which everything runs once, for a test; the figures mean nothing.
 TINY: dict[str, dict[str, Any]] = {
     "latency": {"rate": 50, "seconds": 1, "rows": 20},
     "stream": {"changes": 200, "saves": 20, "rows": 20, "rounds": 1},
     "idle": {"seconds": 1, "rows": 5},
+    "postgresql": {"rate": 50, "seconds": 1, "rows": 20, "changes": 50, "bulk": 100},
 }
 
 
