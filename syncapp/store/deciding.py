@@ -146,7 +146,10 @@ class Decider:
             value = decision.value if isinstance(decision.value, list) else [decision.value]
             if decision.uid in records:
                 wanted |= {uid for uid in value if isinstance(uid, bytes) and len(uid) == len(decision.uid)}
-        return self._backend.records_by_uid(wanted) if wanted else {}
+        if not wanted:
+            return {}
+        found = self._backend.records_by_uid(wanted)
+        return self._backend.records_by_uid(wanted) if self._seal_rows(found.values()) else found
 
     def _local(self, record: Record, info: FieldInfo, value: Any, targets: dict[bytes, Record]) -> Any:
         """A portable value as it is written here.
