@@ -8,7 +8,8 @@
     ├── ProtocolError          the peer said something that the protocol does not allow
     ├── TransportError         the road to the peer is broken
     ├── StoreError             this program's own database
-    └── ChangeError            one change cannot be applied (it is parked as a problem)
+    ├── ChangeError            one change cannot be applied (it is parked as a problem)
+    └── DecisionError          what a person wants to decide is not there to be decided
 
 An error has a ``code`` (stable, stored and sent), ``params`` (what the sentence names) and a ``template``
 (the English sentence, which is also the message id of its translation). The sentence says what happened, to
@@ -682,6 +683,35 @@ class UnknownRecord(ChangeError):
     )
 
 
+class Ask(ChangeError):
+    code = "ask"
+    template = N_(
+        'Table "{table}", field "{field}": both programs changed it without knowing of each other. Decide which value '
+        "stays; until then each program keeps its own."
+    )
+
+
+class SumRange(ChangeError):
+    code = "sum_range"
+    template = N_(
+        'Table "{table}", field "{field}": {here} here and {there} there make {value}, which the field cannot take '
+        "({detail}). Change the number in one of the programs; then it goes on by itself."
+    )
+
+
+class RecordGone(ChangeError):
+    code = "record_gone"
+    template = N_('Table "{table}": the record is not here any more. Nothing was changed.')
+
+
+class TargetGone(ChangeError):
+    code = "target_gone"
+    template = N_(
+        'Table "{table}", field "{field}": the record that this value refers to is not here any more. Nothing was '
+        "changed; choose another value."
+    )
+
+
 class NotUnique(ChangeError):
     code = "not_unique"
     template = N_(
@@ -710,6 +740,32 @@ class FromTheFuture(ChangeError):
         'Table "{table}", field "{field}": the change is dated {offset} ahead of this program\'s clock. '
         "Set the clock of the program that it comes from."
     )
+
+
+# -- decisions of people ------------------------------------------------------------------------------------
+
+
+class DecisionError(SyncError):
+    code = "decision"
+    template = N_("The decision cannot be carried out: {detail}")
+    permanent = True
+
+
+class NoQuestion(DecisionError):
+    code = "no_question"
+    template = N_(
+        "There is no open question No. {number} (any more). Perhaps the other program has decided it."
+    )
+
+
+class NoConflict(DecisionError):
+    code = "no_conflict"
+    template = N_("There is no conflict No. {number} (any more).")
+
+
+class AlreadySettled(DecisionError):
+    code = "already_settled"
+    template = N_("Conflict No. {number} has been settled so already.")
 
 
 def _tree(cls: type[SyncError]) -> list[type[SyncError]]:

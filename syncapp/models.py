@@ -305,6 +305,14 @@ class Problem(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("link", "way", "uid", "field_no"), name="syncapp_problem_field"),
         )
+        indexes = (
+            # Those that wait for an edit here, whichever link they came by.
+            models.Index(
+                fields=("uid",),
+                condition=models.Q(code__in=("ask", "sum_range")),
+                name="syncapp_problem_standing",
+            ),
+        )
 
 
 class Conflict(models.Model):
@@ -316,7 +324,7 @@ class Conflict(models.Model):
     uid = models.BinaryField(max_length=16)
     pk_text = models.CharField(max_length=255)
     field_no = models.IntegerField()
-    #: MessagePack values in wire form.
+    #: MessagePack values in wire form, relations as uids.
     won = models.BinaryField()
     lost = models.BinaryField()
     won_time = models.BigIntegerField()
@@ -324,6 +332,7 @@ class Conflict(models.Model):
     lost_time = models.BigIntegerField()
     lost_origin = models.BinaryField(max_length=20)
     created_at = models.BigIntegerField(db_index=True)
+    #: Empty while it is open; restored (the loser), kept (the winner), decided (the answer to a question).
     resolved = models.CharField(max_length=20, blank=True)
 
 

@@ -26,6 +26,7 @@ from syncapp.store.filters import touches
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.parked import Cell, Incoming
+from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.writing import Write, Writer
@@ -55,7 +56,7 @@ class Applier:
         self._now = backend.now()
         self._resolver = Resolver(backend, setup, self._link)
         self._joiner = Joiner(backend, setup, numbering)
-        self._ledger = Ledger(backend, setup, self._link, self._now)
+        self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
 
     def run(self, changes: list[Incoming]) -> Result:
@@ -293,6 +294,7 @@ class Applier:
                     self._learn_names(write)  # who it is has nothing to do with what could not be written
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
         self._add_pairs([write.record for write in done])
+        review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._learn_names(write)
             if write.change.problem and not _still_held(write):

@@ -167,7 +167,11 @@ class ProblemRow(msgspec.Struct):
 
 
 class ConflictRow(msgspec.Struct, frozen=True):
-    """A value that lost a conflict; see `models.Conflict`. Values are in wire form."""
+    """A value that lost a conflict; see `models.Conflict`. Values are in wire form, relations as uids.
+
+    ``id`` 0 = not stored yet. ``resolved``: nothing, ``restored`` (the loser), ``kept`` (the winner), ``decided`` (the
+    answer to a question).
+    """
 
     link: int
     table: int
@@ -181,6 +185,8 @@ class ConflictRow(msgspec.Struct, frozen=True):
     lost_time: int
     lost_origin: bytes
     created_at: int
+    resolved: str = ""
+    id: int = 0
 
 
 class LogRow(msgspec.Struct, frozen=True):
@@ -471,7 +477,15 @@ class Backend(Protocol):
 
     def drop_problems(self, ids: Collection[int]) -> None: ...
 
+    def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
+        """Parked changes of these records that wait for an edit here (codes `ASK`, `SUM_RANGE`), over all links."""
+        ...
+
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None: ...
+
+    def conflicts_by_id(self, ids: Collection[int]) -> list[ConflictRow]: ...
+
+    def resolve_conflicts(self, ids: Collection[int], resolved: str) -> None: ...
 
     def add_log(self, rows: Sequence[LogRow]) -> None: ...
 

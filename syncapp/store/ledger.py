@@ -12,12 +12,26 @@ import msgspec
 from syncapp.core.changes import Fate, Totals
 from syncapp.core.clock import Version
 from syncapp.store import parked
-from syncapp.store.base import UNKNOWN, Backend, ConflictRow, LinkInfo, LogRow, ProblemRow, Setup
+from syncapp.store.base import (
+    ASK,
+    SUM_RANGE,
+    UNKNOWN,
+    Backend,
+    ConflictRow,
+    LinkInfo,
+    LogRow,
+    ProblemRow,
+    Setup,
+)
+from syncapp.store.conflicts import portable_rows
 from syncapp.store.parked import Cell, Incoming
+from syncapp.store.sealing import Numbering
 from syncapp.store.writing import Loser, Write
 
 RETRY_FIRST = 60_000_000
 RETRY_MOST = 3600_000_000
+#: When a change is tried again that waits for an edit here: the edit makes it due.
+NEVER = 2**62
 
 
 class Result(msgspec.Struct):
@@ -32,12 +46,15 @@ class Result(msgspec.Struct):
 class Ledger:
     """The account of one application of changes over one link."""
 
-    def __init__(self, backend: Backend, setup: Setup, link: LinkInfo, now: int) -> None:
+    def __init__(
+        self, backend: Backend, setup: Setup, link: LinkInfo, now: int, numbering: Numbering
+    ) -> None:
         self.result = Result(Totals(), [], [])
         self._backend = backend
         self._setup = setup
         self._link = link
         self._now = now
+        self._numbering = numbering
         self._conflicts: list[ConflictRow] = []
         self._log: list[LogRow] = []
         self._problems: dict[tuple[bytes, int], ProblemRow] = {}
@@ -121,7 +138,8 @@ class Ledger:
             return
         payload = parked.pack(change, {field}) if field else parked.pack(self._with_parked(change))
         again = bool(change.problem) and change.problem_field == field
-        tries = change.tries + 1 if again else 0
+        standing = code in (ASK, SUM_RANGE)
+        tries = change.tries + 1 if again and not standing else 0
         self._fresh.add((change.uid, field))
         self._problems[change.uid, field] = ProblemRow(
             id=0,
@@ -137,7 +155,7 @@ class Ledger:
             payload=payload,
             created_at=change.created_at or self._now,
             tries=tries,
-            next_try=self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
+            next_try=NEVER if standing else self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
         )
         if change.problem and not again:
             self.drop(change)
@@ -189,16 +207,35 @@ class Ledger:
             self._backend.drop_problems(self._solved)
             self._solved = []
         if self._problems:
-            self._backend.save_problems(list(self._problems.values()))
+            self._backend.save_problems(self._with_older(list(self._problems.values())))
             self._problems = {}
         fresh, self._fresh = self._fresh, set()
         return fresh
+
+    def _with_older(self, rows: list[ProblemRow]) -> list[ProblemRow]:
+        """``rows``, none of which says less than what is parked of its field already: batches may come late."""
+        fields = {(row.uid, row.field) for row in rows if row.field}
+        if not fields:
+            return rows
+        found = self._backend.problems_of(self._link.id, {uid for uid, _ in fields})
+        older = {(row.uid, row.field): row for row in found if (row.uid, row.field) in fields}
+        return [self._folded(older.get((row.uid, row.field)), row) for row in rows]
+
+    def _folded(self, older: ProblemRow | None, row: ProblemRow) -> ProblemRow:
+        if older is None or older.payload == row.payload:
+            return row
+        known, new = reopen(older), reopen(row)
+        both = parked.fold(known, new, self._setup.tables[row.table].fields)
+        if both.cells[row.field] == known.cells[row.field]:
+            return older
+        return msgspec.structs.replace(row, payload=parked.pack(both, {row.field}))
 
     def close(self) -> Result:
         """Write down what is left; returns the account for the acknowledgement."""
         self.save_problems()
         if self._conflicts:
-            self._backend.add_conflicts(self._conflicts)
+            rows = portable_rows(self._backend, self._setup, self._numbering, self._conflicts)
+            self._backend.add_conflicts(rows)
         if self._log:
             self._backend.add_log(self._log)
         return self.result

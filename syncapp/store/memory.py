@@ -16,8 +16,10 @@ import msgspec
 
 from syncapp.core.changes import Cursor, JournalRow, Record
 from syncapp.core.clock import instance_of, make_origin
-from syncapp.core.mapping import Catalogue, Kind
+from syncapp.core.mapping import EXACT, Catalogue, Kind
 from syncapp.store.base import (
+    ASK,
+    SUM_RANGE,
     ConflictRow,
     Contacts,
     FlowState,
@@ -33,6 +35,7 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.memorydata import MemoryDatabase
+from syncapp.store.values import checker
 
 __all__ = ["MemoryBackend", "MemoryDatabase"]
 
@@ -203,6 +206,8 @@ class MemoryBackend:
                 return "the text contains a NUL character"
             if spec.length is not None and len(value) > spec.length:
                 return f"longer than {spec.length} characters"
+        if spec.kind in EXACT:
+            return checker(spec)(value)
         return ""
 
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
@@ -359,8 +364,26 @@ class MemoryBackend:
             [i for i, p in self.database.problems.items() if p.way == "out" and (p.uid, p.field) in wanted]
         )
 
+    def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
+        return [
+            msgspec.structs.replace(p)
+            for p in self.database.problems.values()
+            if p.uid in uids and p.way == "in" and p.code in (ASK, SUM_RANGE)
+        ]
+
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
-        self._set("conflicts", [*self.database.conflicts, *rows])
+        first = len(self.database.conflicts) + 1
+        new = [msgspec.structs.replace(row, id=number) for number, row in enumerate(rows, first)]
+        self._set("conflicts", [*self.database.conflicts, *new])
+
+    def conflicts_by_id(self, ids: Collection[int]) -> list[ConflictRow]:
+        return [row for row in self.database.conflicts if row.id in ids]
+
+    def resolve_conflicts(self, ids: Collection[int], resolved: str) -> None:
+        rows = self.database.conflicts
+        self._set(
+            "conflicts", [msgspec.structs.replace(r, resolved=resolved) if r.id in ids else r for r in rows]
+        )
 
     def add_log(self, rows: Sequence[LogRow]) -> None:
         self._set("log", [*self.database.log, *rows])

@@ -16,6 +16,7 @@ from syncapp.core.clock import edit, instance_of
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, LogRow, Setup
 from syncapp.store.combining import Edits
+from syncapp.store.questions import review
 
 TAG_BYTES = 8
 #: Records whose values are fetched for the log at once.
@@ -102,7 +103,8 @@ def _seal_table(
             changed.append((record, fields, rows))
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
-    _log(backend, setup, table, changed)
+    review(backend, setup, [(record, fields) for record, fields, _ in changed])
+    log_edits(backend, setup, table, changed)
     return numbered
 
 
@@ -163,7 +165,7 @@ def _uid(at: int, random: bytes) -> bytes:
     return (at // 1000).to_bytes(6, "big") + bytes(tail)
 
 
-def _log(
+def log_edits(
     backend: Backend,
     setup: Setup,
     table: int,

@@ -16,6 +16,7 @@ from syncapp.core.policy import BATCH_BYTES
 from syncapp.store.apply import Applier, Source
 from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.changing import change_in
+from syncapp.store.choices import Decisions
 from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
 from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
@@ -76,7 +77,7 @@ class Greeting(NamedTuple):
         return Hello(**self._asdict(), **said)
 
 
-class Store:
+class Store(Decisions):
     """Decides with `core`, speaks to a `Backend`. One per thread, like its backend."""
 
     def __init__(

@@ -87,6 +87,14 @@ class Write:
             verdict.held = (ASK, {}, None)
         self.verdicts[field] = verdict
 
+    def written(self) -> list[int]:
+        """The fields of a standing record that have a new version."""
+        return (
+            []
+            if self.create
+            else [f for f, v in self.verdicts.items() if not v.held and v.merged.outcome.writes]
+        )
+
     def result(self, field: int) -> str:
         """What became of ``field``, for the account."""
         outcome = self.verdicts[field].merged.outcome

@@ -229,8 +229,17 @@ class SqlBackend:
     def clear_unsendable(self, link: int, keys: Collection[tuple[bytes, int]]) -> None:
         self._problems.clear_unsendable(link, keys)
 
+    def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
+        return self._problems.standing(uids)
+
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
         self._memories.add_conflicts(rows)
+
+    def conflicts_by_id(self, ids: Collection[int]) -> list[ConflictRow]:
+        return self._memories.conflicts_by_id(ids)
+
+    def resolve_conflicts(self, ids: Collection[int], resolved: str) -> None:
+        self._memories.resolve_conflicts(ids, resolved)
 
     def add_log(self, rows: Sequence[LogRow]) -> None:
         self._memories.add_log(rows)

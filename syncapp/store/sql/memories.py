@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from syncapp.store.base import LOGGED_TEXT, UNKNOWN, BadValue, ConflictRow, LogRow, ProblemRow
+from syncapp.store.base import (
+    ASK,
+    LOGGED_TEXT,
+    SUM_RANGE,
+    UNKNOWN,
+    BadValue,
+    ConflictRow,
+    LogRow,
+    ProblemRow,
+)
 from syncapp.store.sql.database import Database, Row
 
 _PROBLEM = (
@@ -23,6 +32,8 @@ _WAITING = f'{_READ} "waits_for" IN {{}}'
 _OF = f'{_INCOMING} "uid" IN {{}}'
 _DUE = f'{_INCOMING} "next_try" <= %s ORDER BY "next_try", "id" LIMIT %s'
 _BY_ID = f'{_READ} "id" IN {{}}'
+# As the partial index has it, so that the index serves.
+_STANDING = f"{_READ} \"code\" IN ('{ASK}', '{SUM_RANGE}') AND \"uid\" IN {{}}"
 _SAVE = (
     f'INSERT INTO "syncapp_problem" ({_PROBLEM}) VALUES ({", ".join(["%s"] * 13)}) '
     'ON CONFLICT ("link_id", "way", "uid", "field_no") DO UPDATE SET '
@@ -46,11 +57,13 @@ _SAVE = (
 _DROP = 'DELETE FROM "syncapp_problem" WHERE "id" IN {}'
 _OUTGOING = 'SELECT "id", "uid", "field_no" FROM "syncapp_problem" WHERE "link_id" = %s AND "way" = \'out\''
 
-_CONFLICT = (
-    'INSERT INTO "syncapp_conflict" ("link_id", "table_no", "uid", "pk_text", "field_no", "won", "lost", "won_time", '
-    '"won_origin", "lost_time", "lost_origin", "created_at", "resolved") '
-    f"VALUES ({', '.join(['%s'] * 12)}, '')"
+_CONFLICT_COLUMNS = (
+    '"link_id", "table_no", "uid", "pk_text", "field_no", "won", "lost", "won_time", "won_origin", "lost_time", '
+    '"lost_origin", "created_at", "resolved"'
 )
+_CONFLICT = f'INSERT INTO "syncapp_conflict" ({_CONFLICT_COLUMNS}) VALUES ({", ".join(["%s"] * 13)})'
+_CONFLICTS = f'SELECT {_CONFLICT_COLUMNS}, "id" FROM "syncapp_conflict" WHERE "id" IN {{}}'
+_RESOLVED = 'UPDATE "syncapp_conflict" SET "resolved" = %s WHERE "id" IN {}'
 
 _LOG = (
     'INSERT INTO "syncapp_logentry" ("link_id", "at", "way", "table_no", "pk_text", "uid", "field_no", "before", '
@@ -91,6 +104,10 @@ class Problems:
 
     def last(self, link: int) -> int:
         return int(self._database.query(_LAST, [link])[0][0] or 0)
+
+    def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
+        found = map(_problem, sorted(self._database.query_in(_STANDING, uids)))
+        return [problem for problem in found if problem.way == "in"]
 
     def save(self, problems: Sequence[ProblemRow]) -> None:
         self._database.many(_SAVE, map(_values, problems))
@@ -135,11 +152,24 @@ class Memories:
             (
                 (
                     *(row.link, row.table, row.uid, row.pk, row.field, pack(row.won), pack(row.lost)),
-                    *(row.won_time, row.won_origin, row.lost_time, row.lost_origin, row.created_at),
+                    *(
+                        row.won_time,
+                        row.won_origin,
+                        row.lost_time,
+                        row.lost_origin,
+                        row.created_at,
+                        row.resolved,
+                    ),
                 )
                 for row in rows
             ),
         )
+
+    def conflicts_by_id(self, ids: Collection[int]) -> list[ConflictRow]:
+        return [_conflict(row) for row in self._database.query_in(_CONFLICTS, ids)]
+
+    def resolve_conflicts(self, ids: Collection[int], resolved: str) -> None:
+        self._database.run_in(_RESOLVED, ids, [resolved])
 
     def add_log(self, rows: Sequence[LogRow]) -> None:
         self._database.many(
@@ -170,6 +200,15 @@ class Memories:
             results.setdefault(fates.get((bytes(uid), field), "sent"), []).append(id)
         for result, ids in results.items():
             self._database.run_in(_RESULT, ids, [result, at])
+
+
+def _conflict(row: Row) -> ConflictRow:
+    link, table, uid, pk, field, won, lost, won_time, won_origin, lost_time, lost_origin, *rest = row
+    unpack = msgspec.msgpack.decode
+    return ConflictRow(
+        *(link, table, bytes(uid), pk, field, unpack(won), unpack(lost)),
+        *(won_time, bytes(won_origin), lost_time, bytes(lost_origin), *rest),
+    )
 
 
 def _shown(value: Any) -> str | None:

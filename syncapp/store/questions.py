@@ -1,0 +1,92 @@
+"""Parked changes that wait for an edit here: questions to a person (policy ask), sums that leave the field's range.
+
+The timer does not try them again, since nothing comes of that by itself. They are looked at when their field changes:
+by an edit here, by what arrives on any link, by a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from syncapp.core.changes import Record
+from syncapp.core.clock import sees
+from syncapp.core.rules import Merge, Policy
+from syncapp.store import parked
+from syncapp.store.base import ASK, UNKNOWN, Backend, FieldInfo, LogRow, ProblemRow, Setup
+from syncapp.store.parked import Cell
+
+Changed = tuple[Record, Collection[int]]
+"""A record, and the fields of it that have a new version."""
+
+
+def may_wait(field: FieldInfo) -> bool:
+    """Whether changes of the field may wait for an edit here."""
+    return field.policy is Policy.ASK or field.merge is Merge.SUM
+
+
+def review(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> None:
+    """Close the questions that the new versions answer, whichever link they came by; let the others be tried once.
+
+    An answer is a version that has seen the one that waits. Equal values leave no question either: that is found
+    where they are compared, when the parked change is tried again.
+    """
+    fields = _by_name(backend, setup, changed)
+    closed: list[ProblemRow] = []
+    again: list[ProblemRow] = []
+    for row in backend.standing({uid for uid, _ in fields}) if fields else ():
+        record = fields.get((row.uid, row.field))
+        if record is None:
+            continue
+        entry, cell = record.entries.get(row.field), cell_of(row)
+        answered = entry is not None and cell.version is not None and sees(entry.version, cell.version)
+        if row.code == ASK and answered:
+            closed.append(msgspec.structs.replace(row, pk=record.pk))
+        elif row.next_try:
+            again.append(msgspec.structs.replace(row, next_try=0))
+    if closed:
+        close(backend, setup, closed)
+    if again:
+        backend.save_problems(again)
+
+
+def _by_name(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> dict[tuple[bytes, int], Record]:
+    """(uid, field) → the record, for those fields that may have questions, under all names of the record."""
+    waiting: dict[int, tuple[Record, list[int]]] = {}
+    for record, numbers in changed:
+        infos = setup.tables[record.table].fields
+        fields = [number for number in numbers if number in infos and may_wait(infos[number])]
+        if fields and record.id:
+            waiting[record.id] = (record, fields)
+    names = backend.aliases(list(waiting)) if waiting else {}
+    return {
+        (name, field): record
+        for record, fields in waiting.values()
+        for name in (record.uid, *names.get(record.id, ()))
+        for field in fields
+    }
+
+
+def cell_of(row: ProblemRow) -> Cell:
+    """The parked value of a problem of one field."""
+    return parked.unpack(row.uid, row.table, row.payload).cells[row.field]
+
+
+def close(backend: Backend, setup: Setup, rows: Collection[ProblemRow]) -> None:
+    """The questions are answered; logs tell what became of the values that waited."""
+    now = backend.now()
+    backend.drop_problems([row.id for row in rows])
+    log = [
+        LogRow(
+            row.link, now, "in", row.table, row.pk, row.uid, row.field, UNKNOWN, cell_of(row).value, *_ENDED
+        )
+        for row in rows
+        if row.link in setup.links and setup.links[row.link].log
+    ]
+    if log:
+        backend.add_log(log)
+
+
+#: Result and detail of the log row of a question that was answered.
+_ENDED = ("superseded", "decided")
