@@ -133,7 +133,7 @@ class LinkTable(models.Model):
     refilter_until = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("link", "table"), name="syncapp_linktable"),)
+        constraints = (models.UniqueConstraint(fields=("link", "table"), name="syncapp_linktable_table"),)
 
 
 class Mapping(models.Model):
@@ -155,7 +155,7 @@ class Mapping(models.Model):
     resume_seq = models.BigIntegerField(null=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("link", "field"), name="syncapp_mapping"),)
+        constraints = (models.UniqueConstraint(fields=("link", "field"), name="syncapp_mapping_field"),)
 
 
 class LinkState(models.Model):
@@ -231,7 +231,7 @@ class Record(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     table = models.ForeignKey(Table, models.PROTECT, db_index=False)
-    pk_text = models.CharField(max_length=255)
+    pk_text = models.TextField()
     uid = models.BinaryField(max_length=16, unique=True)
     alive = models.BooleanField(default=True)
     seq = models.BigIntegerField(db_index=True)
@@ -267,7 +267,7 @@ class Journal(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     table_no = models.IntegerField()
-    pk_text = models.CharField(max_length=255)
+    pk_text = models.TextField()
     op = models.SmallIntegerField()
     mask = models.TextField(null=True)
     at = models.BigIntegerField()
@@ -275,7 +275,10 @@ class Journal(models.Model):
 
 
 class Applying(models.Model):
-    """Holds a row only within the transaction that applies a batch: the triggers' echo flag on SQLite."""
+    """On SQLite: holds a row only within the transaction that applies a batch, the triggers' echo flag.
+
+    On PostgreSQL always empty; the lock on this table is the instance's sealing lock.
+    """
 
     id = models.IntegerField(primary_key=True)
 
@@ -288,7 +291,7 @@ class Problem(models.Model):
     way = models.CharField(max_length=3, default="in")  # in | out
     table_no = models.IntegerField()
     uid = models.BinaryField(max_length=16)
-    pk_text = models.CharField(max_length=255, blank=True)
+    pk_text = models.TextField(blank=True)
     #: 0: the whole record waits; else the local field that waits.
     field_no = models.IntegerField(default=0)
     code = models.CharField(max_length=40)
@@ -322,7 +325,7 @@ class Conflict(models.Model):
     link = models.ForeignKey(Link, models.CASCADE, related_name="conflicts")
     table_no = models.IntegerField()
     uid = models.BinaryField(max_length=16)
-    pk_text = models.CharField(max_length=255)
+    pk_text = models.TextField()
     field_no = models.IntegerField()
     #: MessagePack values in wire form, relations as uids.
     won = models.BinaryField()
@@ -344,7 +347,7 @@ class LogEntry(models.Model):
     at = models.BigIntegerField(db_index=True)
     way = models.CharField(max_length=3)  # in | out
     table_no = models.IntegerField()
-    pk_text = models.CharField(max_length=255)
+    pk_text = models.TextField()
     uid = models.BinaryField(max_length=16)
     field_no = models.IntegerField()
     before = models.TextField(null=True)  # JSON of the wire value; None = not known

@@ -2,8 +2,8 @@
 
 A folder's tests run on all of them when its ``conftest.py`` has ::
 
-    def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-        vendors.parametrize(metafunc)
+    pytest_pycollect_makeitem = vendors.makeitem
+    pytest_generate_tests = vendors.generate_tests
 
 Then each test that is marked ``django_db`` gets the session's fixture `vendor` (see ``tests/conftest.py``), which makes
 Django's default connection one to that database. Tests about one database alone are marked ``sqlite`` or ``postgres``.
@@ -35,16 +35,24 @@ def native() -> str:
     return POSTGRES if engine == postgres.ENGINE else SQLITE
 
 
-def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Run the test on every database it is about."""
-    marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    if "django_db" not in marks:
+def makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """Let the tests of a module that are marked ``django_db`` use the fixture, as if they said so themselves."""
+    if isinstance(collector, pytest.Module) and (
+        isinstance(obj, type) and name.startswith("Test") or callable(obj) and name.startswith("test_")
+    ):
+        marks = {mark.name for mark in [*collector.iter_markers(), *getattr(obj, "pytestmark", [])]}
+        if "django_db" in marks:
+            pytest.mark.usefixtures("vendor")(obj)
+
+
+def generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses the fixture on every database that it is about."""
+    if "vendor" not in metafunc.fixturenames:
         return
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
     wanted = [_MARKS[name] for name in _MARKS if name in marks] or [SQLITE, POSTGRES]
     if native() != SQLITE:
         wanted = [name for name in wanted if name == native()]
-    if "vendor" not in metafunc.fixturenames:
-        metafunc.fixturenames.insert(0, "vendor")
     metafunc.parametrize("vendor", [_param(name) for name in wanted], indirect=True, scope="session")
 
 
@@ -104,6 +112,8 @@ def _make_template(cluster: postgres.Cluster) -> None:
     before, kept = connections.settings["default"], connections["default"]
     _switch(connections.configure_settings({"default": cluster.settings(unfinished)})["default"])
     try:
+        # In two steps: the tables of apps without migrations refer to those of apps that have some.
+        call_command("migrate", verbosity=0, interactive=False)
         call_command("migrate", run_syncdb=True, verbosity=0, interactive=False)
     finally:
         connections["default"].close()

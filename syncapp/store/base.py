@@ -280,8 +280,12 @@ class Backend(Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --
-    def transaction(self) -> AbstractContextManager[None]:
-        """A write transaction: holds the instance's sealing lock from its start; commits or rolls back whole."""
+    def transaction(self, *, snapshot: bool = False) -> AbstractContextManager[None]:
+        """A write transaction: holds the instance's sealing lock from its start; commits or rolls back whole.
+
+        ``snapshot``: versions, values and journal are all read as of one moment. Not for writing users' rows, which
+        have to be seen as they are when they are written.
+        """
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

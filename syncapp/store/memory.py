@@ -53,7 +53,7 @@ class MemoryBackend:
     # -- units of work --------------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, snapshot: bool = False) -> Iterator[None]:
         db = self.database
         db.undo = []
         try:

@@ -1,9 +1,6 @@
 """The store's tests run on every database."""
 
-import pytest
-
 from tests import vendors
 
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    vendors.parametrize(metafunc)
+pytest_pycollect_makeitem = vendors.makeitem
+pytest_generate_tests = vendors.generate_tests

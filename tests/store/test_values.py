@@ -252,7 +252,7 @@ def read_raw(name: str, raw: Any) -> Any:
     """Store ``raw`` in a column of the field's declared type and read it as the backend does."""
     field, type = spec(name)
     dialect = SqliteDialect()
-    expression = dialect.select(f'"{field.column}"', type.kind)
+    expression = dialect.select(f'"{field.column}"', type.kind, "")
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS probe")
         cursor.execute(f'CREATE TABLE probe ("{field.column}" {field.db_type(connection)})')

@@ -51,8 +51,8 @@ class SqlBackend:
 
     # -- units of work --
 
-    def transaction(self) -> AbstractContextManager[None]:
-        return self._database.transaction()
+    def transaction(self, *, snapshot: bool = False) -> AbstractContextManager[None]:
+        return self._database.transaction(snapshot=snapshot)
 
     def savepoint(self) -> AbstractContextManager[None]:
         return self._database.savepoint()
@@ -61,7 +61,7 @@ class SqlBackend:
         return self._records.glance()
 
     def now(self) -> int:
-        return self._database.dialect.now(self._database.connection)
+        return self._database.now()
 
     def setup(self) -> Setup:
         return self._layout(fresh=True).setup

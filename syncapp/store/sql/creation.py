@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.fields import NOT_PROVIDED
 from django.utils import timezone
 
 from syncapp.store.base import RowRefused, Values
 from syncapp.store.sql.database import Database
+from syncapp.store.sql.dialect import Place
 from syncapp.store.sql.layout import Column, TableLayout, references_of
 
 AnyField: TypeAlias = "models.Field[Any, Any]"
@@ -34,7 +34,7 @@ class NewColumn:
     """A column of the table: by which field numbers a value may come, and what stands there without one."""
 
     name: str
-    quoted: str
+    place: Place
     numbers: tuple[int, ...]
     missing: Missing
     column: Column | None
@@ -78,9 +78,11 @@ class Creation:
         column = self._layout.columns[numbers[0]] if numbers else None
         return NewColumn(
             name=str(field.column),
-            quoted=self._database.quote(str(field.column)),
+            place=Place(
+                self._database.quote(str(field.column)), self._layout.stored.get(str(field.column), "")
+            ),
             numbers=numbers,
-            missing=missing_value(field, self._database.connection),
+            missing=missing_value(field, self._database),
             column=column,
             references=references_of(field),
         )
@@ -93,8 +95,13 @@ class Creation:
 
     # -- keys --
 
+    @property
+    def automatic(self) -> bool:
+        """Whether the database makes the keys."""
+        return isinstance(self.pk, models.AutoField | models.BigAutoField | models.SmallAutoField)
+
     def keys(self, rows: Sequence[Values]) -> list[Any]:
-        """The raw primary keys of ``rows``: sent, or made here."""
+        """The raw primary keys of ``rows``: sent, made here, or `OMITTED` where the database gives and tells them."""
         if not any(number in row for row in rows for number in self.key_numbers):
             return list(self._make_keys(len(rows)))
         found = [next((self._sent(n, row[n]) for n in self.key_numbers if n in row), None) for row in rows]
@@ -106,34 +113,39 @@ class Creation:
 
     def _sent(self, number: int, value: Any) -> Any:
         raw = self._layout.columns[number].codec.write_column([value])[0]
-        return self._layout.raw_key(raw) if isinstance(raw, str) else raw
+        key = self._layout.raw_key(raw) if isinstance(raw, str) else raw
+        if key is None and value is not None:
+            raise RowRefused(f"{value!r} is no key of {self._layout.binding.label}", "change")
+        return key
 
     def _make_keys(self, count: int) -> Sequence[Any]:
         binding = self._layout.binding
-        if isinstance(self.pk, models.AutoField | models.BigAutoField | models.SmallAutoField):
-            dialect, connection = self._database.dialect, self._database.connection
-            first = dialect.allocate(connection, binding.db_table, binding.pk_column, count)
-            return range(first, first + count)
+        database = self._database
+        if self.automatic:
+            if database.dialect.tells_keys and count < database.dialect.own_keys_from:
+                return [OMITTED] * count
+            keys = database.dialect.allocate(database.connection, binding.db_table, binding.pk_column, count)
+            return keys or [OMITTED] * count
         if not self.pk.has_default():
             raise RowRefused(self.pk.name, "cannot_create")
-        return [_prepared(self.pk, self.pk.get_default(), self._database.connection) for _ in range(count)]
+        return [_prepared(self.pk, self.pk.get_default(), database) for _ in range(count)]
 
 
-def missing_value(field: AnyField, connection: BaseDatabaseWrapper) -> Missing:
+def missing_value(field: AnyField, database: Database) -> Missing:
     """What stands in a new row's ``field`` when no value was sent."""
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return lambda count: [_prepared(field, _now(field), connection)] * count
+        return lambda count: [_prepared(field, _now(field), database)] * count
     if field.has_default() and callable(field.default):
-        return lambda count: [_prepared(field, field.get_default(), connection) for _ in range(count)]
+        return lambda count: [_prepared(field, field.get_default(), database) for _ in range(count)]
     if field.has_default():
-        return _always(_prepared(field, field.get_default(), connection))
+        return _always(_prepared(field, field.get_default(), database))
     if field.db_default is not NOT_PROVIDED:
         return _always(OMITTED)
     if field.null:
         return _always(None)
     if field.empty_strings_allowed and field.blank and not field.is_relation:
         empty = b"" if isinstance(field, models.BinaryField) else ""
-        return _always(_prepared(field, empty, connection))
+        return _always(_prepared(field, empty, database))
     return lambda count: _refuse(field.name)
 
 
@@ -152,5 +164,5 @@ def _now(field: AnyField) -> Any:
     return local.date() if isinstance(field, models.DateField) else local.time()
 
 
-def _prepared(field: AnyField, value: Any, connection: BaseDatabaseWrapper) -> Any:
-    return field.get_db_prep_save(value, connection)
+def _prepared(field: AnyField, value: Any, database: Database) -> Any:
+    return database.dialect.prepared(field.get_db_prep_save(value, database.connection))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp.store import statements
 from syncapp.store.base import RowRefused
-from syncapp.store.sql.dialect import Dialect, dialect_of
+from syncapp.store.sql.dialect import Dialect, Place, dialect_of
 from syncapp.store.sql.references import References
 
 T = TypeVar("T")
@@ -32,6 +33,9 @@ class Database:
         self._depth = 0
         #: Depth of the savepoint within which the echo flag was set; None while it is not.
         self._muted: int | None = None
+        #: Within a transaction: the database's clock and ours when it began.
+        self._began: tuple[int, int] | None = None
+        self._nested = False
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -51,21 +55,30 @@ class Database:
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute one statement for each of ``rows``."""
-        statements.many(self.connection, sql, rows)
+        self.dialect.many(self.connection, sql, rows)
+
+    def set_columns(self, table: str, columns: Sequence[str], key: str, rows: list[Sequence[Any]]) -> None:
+        """Set columns of rows of one of our tables, each row being (value, …, key)."""
+        quoted, connection = self.quote(table), self.connection
+        stored = self.dialect.stored_types(connection, quoted)
+        places = [Place(self.quote(name), stored.get(name, "")) for name in (*columns, key)]
+        self.dialect.update(connection, quoted, places[:-1], places[-1], rows)
 
     def query_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> list[Row]:
-        """Rows of a statement that ends in ``{}``: a list of ``values``, in as many statements as that takes."""
+        """Rows of a statement with ``IN {}``: one of ``values``, in as many statements as that takes."""
         found: list[Row] = []
         for part in self.parts(values, len(before)):
-            found += self.query(sql.format(marks(len(part))), [*before, *part])
+            text, params = self.dialect.among(sql, part)
+            found += self.query(text, [*before, *params])
         return found
 
     def run_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> int:
         """Like `query_in`, for a statement without rows; how many rows it touched."""
-        return sum(
-            self.run(sql.format(marks(len(part))), [*before, *part])
-            for part in self.parts(values, len(before))
-        )
+        touched = 0
+        for part in self.parts(values, len(before)):
+            text, params = self.dialect.among(sql, part)
+            touched += self.run(text, [*before, *params])
+        return touched
 
     def parts(self, values: Iterable[T], taken: int = 0) -> Iterator[list[T]]:
         """Cut ``values`` into lists that fit one statement beside ``taken`` other parameters."""
@@ -73,30 +86,50 @@ class Database:
         while part := list(islice(rest, self.dialect.max_params - taken)):
             yield part
 
+    def now(self) -> int:
+        """The database's clock, µs."""
+        if self._began is None:
+            return self.dialect.now(self.connection)
+        clock, mark = self._began
+        return clock + (time.perf_counter_ns() - mark) // 1000
+
     # -- units of work --
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, snapshot: bool = False) -> Iterator[None]:
         with ExitStack() as stack:
-            self._begin(stack)
+            committing = False
             try:
+                self._begin(stack, snapshot)
                 yield
                 self.references.check()
                 self._unmute()
+                committing = True
+                stack.close()
+            except IntegrityError as error:
+                # What is checked at COMMIT only.
+                refused = self._refused(error, self.references.deleting()) if committing else None
+                if refused is None:
+                    raise
+                raise refused from error
             finally:
                 # Committed or rolled back: neither flag nor doubts outlive the transaction.
-                self._muted = None
+                self._muted = self._began = None
                 self.references.forget()
 
-    def _begin(self, stack: ExitStack) -> None:
+    def _begin(self, stack: ExitStack, snapshot: bool) -> None:
+        self._nested = self.connection.in_atomic_block  # within a test's transaction, and nowhere else
         for left in reversed(range(BEGIN_TRIES)):
             try:
-                stack.enter_context(transaction.atomic(using=self.using, durable=True))
+                with ExitStack() as trial:
+                    trial.enter_context(transaction.atomic(using=self.using, durable=True))
+                    clock = self.dialect.begin(self.connection, nested=self._nested, snapshot=snapshot)
+                    stack.push(trial.pop_all())
                 break
             except Exception as error:
                 if not left or not self.dialect.busy(error):
                     raise
-        self.dialect.lock_writes(self.connection)
+        self._began = (clock, time.perf_counter_ns()) if clock else None
 
     @contextmanager
     def savepoint(self, *, check: bool = True) -> Iterator[None]:
@@ -107,15 +140,18 @@ class Database:
         mark = self.references.mark()
         self._depth += 1
         try:
-            with self._point():
+            with self._point(check=check):
                 yield
                 if check:
                     self.references.check(mark)
         except BaseException as error:
+            deleting = self.references.deleting(mark)
             self._undone(mark)
-            refused = self._refused(error)
+            refused = self._refused(error, deleting)
             if refused is None:
                 raise
+            if refused.code == "busy":
+                self.dialect.hurry(self.connection)
             raise refused from error
         else:
             # What was set within now belongs to what is around it.
@@ -125,31 +161,22 @@ class Database:
             self._depth -= 1
 
     @contextmanager
-    def _point(self) -> Iterator[None]:
-        """A savepoint; a plain one where Django's bookkeeping would cost more than what happens within."""
-        driver = statements.direct(self.connection)
-        if driver is None:
-            with transaction.atomic(using=self.using):
-                yield
-            return
+    def _point(self, *, check: bool) -> Iterator[None]:
+        """A plain savepoint: Django's bookkeeping would cost more than what happens within."""
         name = f"syncapp_{self._depth}"
-        driver.execute(f"SAVEPOINT {name}")
+        self.run(f"SAVEPOINT {name}")
         try:
             yield
+            self.dialect.release(self.connection, name, check=check)
         except BaseException:
-            if driver.in_transaction:
-                driver.execute(f"ROLLBACK TO {name}")
-                driver.execute(f"RELEASE {name}")
+            self.dialect.roll_back(self.connection, name)
             raise
-        driver.execute(f"RELEASE {name}")
 
-    def _refused(self, error: BaseException) -> RowRefused | None:
-        if isinstance(error, IntegrityError | DataError):
-            return self.dialect.refused(error)
+    def _refused(self, error: BaseException, deleting: bool) -> RowRefused | None:
         if isinstance(error, OverflowError | UnicodeEncodeError):
             # Python's driver refuses what the database could not hold.
             return RowRefused(str(error), "change")
-        return None
+        return self.dialect.refused(error, deleting=deleting)
 
     def _undone(self, mark: int) -> None:
         self.references.forget(mark)
@@ -163,10 +190,5 @@ class Database:
             self._muted = self._depth
 
     def _unmute(self) -> None:
-        if self._muted is not None:
+        if self._muted is not None and (self._nested or not self.dialect.flag_falls):
             self.dialect.set_applying(self.connection, False)
-
-
-def marks(count: int) -> str:
-    """Placeholders for ``count`` values, in parentheses."""
-    return "(" + ", ".join(["%s"] * count) + ")"

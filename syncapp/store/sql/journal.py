@@ -11,13 +11,11 @@ from syncapp.core.changes import JournalRow, Op
 from syncapp.store.sql.database import Database, Row
 from syncapp.store.sql.layout import Layout, TableLayout, readable
 
-# Old values as bytes: in a text that is no UTF-8 they would keep the row from being read, and with it the rest.
-_COLUMNS = '"id", "table_no", "pk_text", "op", "mask", "at", CAST("before" AS BLOB)'
 _OLDEST = (
     'DELETE FROM "syncapp_journal" WHERE "id" IN '
-    f'(SELECT "id" FROM "syncapp_journal" ORDER BY "id" LIMIT %s) RETURNING {_COLUMNS}'
+    '(SELECT "id" FROM "syncapp_journal" ORDER BY "id" LIMIT %s) RETURNING '
 )
-_OF_ROWS = f'DELETE FROM "syncapp_journal" WHERE "table_no" = %s AND "pk_text" IN {{}} RETURNING {_COLUMNS}'
+_OF_ROWS = 'DELETE FROM "syncapp_journal" WHERE "table_no" = %s AND "pk_text" IN {} RETURNING '
 _SIZE = 'SELECT count(*) FROM "syncapp_journal"'
 
 _UPDATE, _INSERT, _DELETE, _LOOK = int(Op.UPDATE), int(Op.INSERT), int(Op.DELETE), int(Op.LOOK)
@@ -28,6 +26,10 @@ class JournalTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Old values as bytes where they may be no UTF-8: they would keep the row from being read, and with it the rest.
+        before = database.dialect.as_bytes('"before"')
+        columns = f'"id", "table_no", "pk_text", "op", "mask", "at", {before}'
+        self._oldest, self._of_rows = _OLDEST + columns, _OF_ROWS + columns
 
     def drain(self, layout: Layout, limit: int) -> list[JournalRow]:
         """Take up to ``limit`` rows, oldest first; a few more rather than part a replaced row from its insert."""
@@ -38,14 +40,14 @@ class JournalTable:
 
     def drain_rows(self, layout: Layout, table: int, pks: Collection[str]) -> list[JournalRow]:
         """Take all rows about these rows of ``table``."""
-        return _understood(layout, sorted(self._database.query_in(_OF_ROWS, pks, [table])))
+        return _understood(layout, sorted(self._database.query_in(self._of_rows, pks, [table])))
 
     def size(self) -> int:
         return int(self._database.query(_SIZE)[0][0])
 
     def _take(self, limit: int) -> list[Row]:
         # RETURNING promises no order; `id` comes first and is unique, so that sorting compares nothing else.
-        return sorted(self._database.query(_OLDEST, [limit]))
+        return sorted(self._database.query(self._oldest, [limit]))
 
 
 def _understood(layout: Layout, rows: list[Row]) -> list[JournalRow]:
@@ -92,7 +94,7 @@ def _settled(rows: list[Row]) -> list[Row]:
     return [row for row in reversed(settled) if row[0] not in rewriting]
 
 
-def _old_values(table: TableLayout, before: bytes) -> dict[int, Any] | None:
+def _old_values(table: TableLayout, before: str | bytes) -> dict[int, Any] | None:
     try:
         return readable(table, json.loads(before))
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from syncapp.store.base import BadValue, Setup
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
 from syncapp.store.sql.codecs import Codec
 from syncapp.store.sql.database import Database
+from syncapp.store.sql.dialect import Place
 from syncapp.store.triggers.base import decode_mask
 
 
@@ -28,6 +29,12 @@ class Column:
     expression: str
     codec: Codec
     references: tuple[str, str] | None = None
+    stored: str = ""
+
+    @property
+    def place(self) -> Place:
+        """The column in a statement."""
+        return Place(self.quoted, self.stored)
 
 
 @dataclass(slots=True)
@@ -41,12 +48,19 @@ class TableLayout:
     relations: dict[int, ThroughBinding]
     checks: dict[int, Callable[[Any], str]]
     slots: dict[int, int]
+    #: Column → its type as the database calls it, where statements need it.
+    stored: Mapping[str, str]
     statements: dict[Any, str] = field(default_factory=dict)
     masks: dict[str | None, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def quoted(self) -> str:
         return self.binding.quoted
+
+    @property
+    def key(self) -> Place:
+        """The primary key in a statement."""
+        return Place(self.binding.pk_quoted, self.stored.get(self.binding.pk_column, ""))
 
     def statement(self, key: Any, make: Callable[[], str]) -> str:
         """The cached text of a statement."""
@@ -86,35 +100,38 @@ class Layout:
     def _build(self, binding: TableBinding) -> TableLayout:
         dialect = self._database.dialect
         columns: dict[int, Column] = {}
+        stored = dialect.stored_types(self._database.connection, binding.quoted)
         types = {n: info.type for n, info in self.setup.tables[binding.number].fields.items()}
         for number, bound in binding.fields.items():
             if bound.column:
-                columns[number] = self._column(binding, bound, types[number])
-        checks = {n: self._codec(type).check for n, type in types.items()}
+                columns[number] = self._column(bound, types[number], stored.get(bound.column, ""))
+        checks = {n: self._codec(type, "").check for n, type in types.items()}
         return TableLayout(
             binding=binding,
-            pk=dialect.select(binding.pk_quoted, Kind.KEY),
+            pk=dialect.select(binding.pk_quoted, Kind.KEY, stored.get(binding.pk_column, "")),
             raw_key=dialect.raw_key(binding.pk_kind),
             columns=columns,
             relations={n: f.through for n, f in binding.fields.items() if f.through is not None},
             checks=checks | {n: column.codec.check for n, column in columns.items()},
             slots={f.slot: n for n, f in binding.fields.items()},
+            stored=stored,
         )
 
-    def _column(self, binding: TableBinding, bound: FieldBinding, type: FieldType) -> Column:
+    def _column(self, bound: FieldBinding, type: FieldType, stored: str) -> Column:
         quoted = self._database.quote(bound.column)
         return Column(
             number=bound.number,
             binding=bound,
             name=bound.column,
             quoted=quoted,
-            expression=self._database.dialect.select(quoted, type.kind),
-            codec=self._codec(type),
+            expression=self._database.dialect.select(quoted, type.kind, stored),
+            codec=self._codec(type, stored),
             references=references_of(bound.django_field),
+            stored=stored,
         )
 
-    def _codec(self, type: FieldType) -> Codec:
-        return self._database.dialect.codec(type, self._database.connection)
+    def _codec(self, type: FieldType, stored: str) -> Codec:
+        return self._database.dialect.codec(type, stored, self._database.connection)
 
 
 def references_of(field: models.Field[Any, Any] | None) -> tuple[str, str] | None:

@@ -60,14 +60,10 @@ class Matcher:
 
     def _exact(self, keys: list[Key]) -> Iterable[Row]:
         raw = zip(*(self._raw(i, column, keys) for i, column in enumerate(self._columns)), strict=True)
-        group = "(" + ", ".join(column.quoted for column in self._columns) + ")"
-        one = "(" + ", ".join(["%s"] * len(self._columns)) + ")"
+        places = [column.place for column in self._columns]
         for part in self._database.parts(list(raw), self._reserve()):
-            values = ", ".join([one] * len(part))
-            sql = f"{self._select()} WHERE {group} IN (VALUES {values})"
-            if len(self._columns) == 1:
-                sql = f"{self._select()} WHERE {group} IN ({', '.join(['%s'] * len(part))})"
-            yield from self._database.query(sql, [value for row in part for value in row])
+            where, params = self._database.dialect.equal_rows(places, part)
+            yield from self._database.query(f"{self._select()} WHERE {where}", params)
 
     def _raw(self, place: int, column: Column, keys: list[Key]) -> Sequence[Any]:
         return column.codec.write_column([key[place] for key in keys])
@@ -80,7 +76,7 @@ class Matcher:
     def _candidates(self, wanted: dict[Key, list[Key]]) -> list[Row]:
         place = self._kinds.index(Kind.TEXT)
         texts = {normal[place] for normal in wanted}
-        where, params = self._database.dialect.candidates(self._columns[place].quoted, texts)
+        where, params = self._database.dialect.candidates(self._columns[place].expression, texts)
         return self._database.query(f"{self._select()} WHERE {where}", params)
 
     def _select(self) -> str:

@@ -26,10 +26,7 @@ _ADD_ALIAS = (
 )
 _AFTER = f'{_FROM} WHERE "seq" > %s ORDER BY "seq", "id" LIMIT %s'
 _INSERT = f'INSERT INTO "syncapp_record" ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s)'
-_UPDATE = (
-    'UPDATE "syncapp_record" SET "table_id" = %s, "pk_text" = %s, "uid" = %s, "alive" = %s, "seq" = %s, '
-    '"entries" = %s WHERE "id" = %s'
-)
+_CHANGING = ("table_id", "pk_text", "uid", "alive", "seq", "entries")
 _INSTANCE = 'SELECT "instance", "epoch", "head_seq", "head_tag" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
 _GLANCE = (
     'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq", "head_tag" FROM "syncapp_instance" '
@@ -97,17 +94,18 @@ class RecordTable:
         known: list[Record] = []
         for record in records:
             (known if record.id else new).append(record)
-        if known:
-            # The dead first: a row's key may have passed from one record to another.
-            known.sort(key=lambda record: record.alive)
-            self._database.many(_UPDATE, [(*_values(record), record.id) for record in known])
+        # The dead first: a row's key may have passed from one record to another.
+        for alive in (False, True):
+            rows = {record.id: (*_values(record), record.id) for record in known if record.alive is alive}
+            if rows:
+                self._database.set_columns("syncapp_record", _CHANGING, "id", list(rows.values()))
         if new:
             self._insert(new)
 
     def _insert(self, new: list[Record]) -> None:
         database = self._database
-        first = database.dialect.allocate(database.connection, "syncapp_record", "id", len(new))
-        for id, record in enumerate(new, first):
+        ids = database.dialect.allocate(database.connection, "syncapp_record", "id", len(new))
+        for id, record in zip(ids, new, strict=True):
             record.id = id
         database.many(_INSERT, [(record.id, *_values(record)) for record in new])
 

@@ -42,9 +42,15 @@ class References:
         self._add(False, table, column, keys)
 
     def _add(self, must: bool, table: str, column: str, keys: Iterable[Any]) -> None:
+        if must and not self._database.dialect.checks_keys_late:
+            return
         present = frozenset(key for key in keys if key is not None)
-        if present and self._database.dialect.checks_keys_late:
+        if present:
             self._doubts.append(_Doubt(must, table, column, present))
+
+    def deleting(self, mark: int = 0) -> bool:
+        """Whether rows that others may refer to were deleted since ``mark``."""
+        return any(not doubt.must for doubt in self._doubts[mark:])
 
     def mark(self) -> int:
         """A place to `forget` back to."""
@@ -57,6 +63,8 @@ class References:
     def check(self, mark: int = 0) -> None:
         """Resolve the doubts since ``mark``; raises `RowRefused` for the first that is justified."""
         grouped: dict[tuple[bool, str, str], set[Any]] = defaultdict(set)
+        if not self._database.dialect.checks_keys_late:
+            return  # the database checks them itself
         for doubt in self._doubts[mark:]:
             grouped[doubt[:3]] |= doubt.keys
         for (must, table, column), keys in grouped.items():

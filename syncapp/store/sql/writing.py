@@ -12,7 +12,7 @@ from django.db import models
 from syncapp.core.mapping import Kind
 from syncapp.store.base import RowRefused, Values
 from syncapp.store.bindings import ThroughBinding
-from syncapp.store.sql.creation import OMITTED, Creation, NewColumn
+from syncapp.store.sql.creation import OMITTED, Creation
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.layout import Column, TableLayout, references_of
 from syncapp.store.sql.reading import Reader
@@ -36,8 +36,7 @@ class Writer:
         creation = self._creation(layout)
         with self._database.savepoint(check=False):
             self._database.mute()
-            keys = creation.keys(rows)
-            self._insert_columns(layout, creation, keys, rows)
+            keys = self._insert_columns(layout, creation, creation.keys(rows), rows)
             texts = [str(key) for key in keys]
             for number, through in layout.relations.items():
                 wanted = {key: row[number] for key, row in zip(texts, rows, strict=True) if row.get(number)}
@@ -53,28 +52,29 @@ class Writer:
 
     def _insert_columns(
         self, layout: TableLayout, creation: Creation, keys: list[Any], rows: Sequence[Values]
-    ) -> None:
-        columns = creation.columns
+    ) -> list[Any]:
+        """Insert; the keys, those that the database gave among them."""
+        columns, database = creation.columns, self._database
         values = creation.values(rows)
         if layout.binding.pk_number:
             self._refers(layout.columns[layout.binding.pk_number].references, keys)
         for column, given in zip(columns, values, strict=True):
             if column.references:
                 self._refers(column.references, [value for value in given if value is not OMITTED])
-        for present, lines in _by_shape(keys, values):
-            self._database.many(self._insert_statement(layout, columns, present), lines)
-
-    def _insert_statement(
-        self, layout: TableLayout, columns: Sequence[NewColumn], present: tuple[bool, ...]
-    ) -> str:
-        def make() -> str:
-            taken = [column.quoted for column, here in zip(columns, present, strict=True) if here]
-            names = [layout.binding.pk_quoted, *taken]
-            return (
-                f"INSERT INTO {layout.quoted} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
+        places = [layout.key, *(column.place for column in columns)]
+        for present, lines in _by_shape([keys, *values]):
+            told = "" if present[0] else layout.binding.pk_quoted
+            taken = [place for place, here in zip(places, present, strict=True) if here]
+            made = database.dialect.insert(
+                database.connection, layout.quoted, taken, [line for _, line in lines], told
             )
-
-        return layout.statement(("insert", present), make)
+            for (number, _), key in zip(lines, made, strict=False):
+                keys[number] = key
+        sent = [row for row in rows if any(number in row for number in creation.key_numbers)]
+        if sent and creation.automatic:
+            binding = layout.binding
+            database.dialect.keys_given(database.connection, binding.db_table, binding.pk_column, max(keys))
+        return keys
 
     # -- update --
 
@@ -103,34 +103,46 @@ class Writer:
         for column, written in zip(columns, raw, strict=True):
             self._refers(column.references, written)
 
-        def make() -> str:
-            settings = ", ".join(f"{column.quoted} = %s" for column in columns)
-            return f"UPDATE {layout.quoted} SET {settings} WHERE {layout.binding.pk_quoted} = %s"
-
-        sql = layout.statement(("update", *(column.name for column in columns)), make)
         raw_keys = [layout.raw_key(key) for key in keys]
-        if len(keys) == 1:
-            self._database.run(sql, [*(values[0] for values in raw), raw_keys[0]])
+        rows = list(zip(*raw, raw_keys, strict=True))
+        if len(rows) == 1:
+            self._set(layout, columns, rows)
             return
         try:
             with self._database.savepoint(check=False):
-                self._database.many(sql, zip(*raw, raw_keys, strict=True))
+                self._set(layout, columns, rows)
         except RowRefused as refused:
             if refused.code != "not_unique" or not self._vacate(layout, columns, raw_keys):
                 raise
-            self._database.many(sql, zip(*raw, raw_keys, strict=True))
+            self._set(layout, columns, rows)
+
+    def _set(self, layout: TableLayout, columns: Sequence[Column], rows: list[Sequence[Any]]) -> None:
+        database = self._database
+        places = [column.place for column in columns]
+        database.dialect.update(database.connection, layout.quoted, places, layout.key, rows)
 
     def _vacate(self, layout: TableLayout, columns: list[Column], keys: list[Any]) -> bool:
         """Move the unique values of these rows out of each other's way, so that rows can swap theirs."""
         unique = {name for group in unique_sets(layout.binding) for name in group}
-        places = [(column, _placeholder(layout, column)) for column in columns if column.name in unique]
-        places = [(column, place) for column, place in places if place]
+        found = [(c, self._placeholders(layout, c, keys)) for c in columns if c.name in unique]
+        places = [(column, values) for column, values in found if values]
         if not places:
             return False
-        settings = ", ".join(f"{column.quoted} = {place}" for column, place in places)
-        sql = f"UPDATE {layout.quoted} SET {settings} WHERE {layout.binding.pk_quoted} = %s"
-        self._database.many(sql, [(key,) for key in keys])
+        rows = zip(*(values for _, values in places), keys, strict=True)
+        self._set(layout, [column for column, _ in places], list(rows))
         return True
+
+    def _placeholders(self, layout: TableLayout, column: Column, keys: list[Any]) -> Sequence[Any]:
+        """Values that no other row has in a unique column, one for each of ``keys``; empty where there are none."""
+        field = column.binding.django_field
+        if field is not None and field.null:
+            return [None] * len(keys)
+        if column.binding.kind is Kind.TEXT:
+            return _odd_texts(keys, getattr(field, "max_length", None))
+        if column.binding.kind is Kind.INTEGER:
+            highest = self._database.query(f"SELECT max({column.quoted}) FROM {layout.quoted}")[0][0]
+            return range(highest + 1, highest + 1 + len(keys))
+        return []
 
     def _refers(self, references: tuple[str, str] | None, keys: Sequence[Any]) -> None:
         if references is not None:
@@ -183,28 +195,30 @@ class Writer:
         self._database.run_in(f"DELETE FROM {quote(table)} WHERE {quote(column)} IN {{}}", keys)
 
 
-def _placeholder(layout: TableLayout, column: Column) -> str:
-    """An expression for a value that no other row has in a unique column; empty where there is none."""
-    if column.binding.django_field is not None and column.binding.django_field.null:
-        return "NULL"
-    if column.binding.kind is Kind.TEXT:
-        return f"'~syncapp~' || {layout.pk}"
-    if column.binding.kind is Kind.INTEGER:
-        return f"(SELECT max({column.quoted}) + 1 FROM {layout.quoted})"
-    return ""
+def _odd_texts(keys: Sequence[Any], length: int | None) -> list[str]:
+    """Texts that nobody uses, within ``length`` characters: private ones of Unicode where there is no room for more."""
+    named = [f"~syncapp~{key}" for key in keys]
+    if length is None or max(map(len, named)) <= length:
+        return named
+    if length == 1:
+        return [chr(0xE000 + number % 0x1900) for number in range(len(keys))]
+    return [chr(0xE000 + number // 0x1900) + chr(0xE000 + number % 0x1900) for number in range(len(keys))]
 
 
 def _by_shape(
-    keys: list[Any], values: list[Sequence[Any]]
-) -> Iterator[tuple[tuple[bool, ...], list[tuple[Any, ...]]]]:
-    """Rows by which of their columns have a value at all; nearly always one group with all of them."""
-    if not any(OMITTED in column for column in values):
-        yield (True,) * len(values), list(zip(keys, *values, strict=True))
+    values: list[Sequence[Any]],
+) -> Iterator[tuple[tuple[bool, ...], list[tuple[int, tuple[Any, ...]]]]]:
+    """Numbered rows by which of their columns have a value at all; nearly always one group."""
+    left_out = [bool(column) and all(value is OMITTED for value in column) for column in values]
+    kept = [column for column, absent in zip(values, left_out, strict=True) if not absent]
+    if not any(OMITTED in column for column in kept):
+        lines = list(zip(*kept, strict=True)) if kept else [()] * len(values[0])
+        yield tuple(not absent for absent in left_out), list(enumerate(lines))
         return
-    groups: dict[tuple[bool, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for key, *row in zip(keys, *values, strict=True):
+    groups: dict[tuple[bool, ...], list[tuple[int, tuple[Any, ...]]]] = defaultdict(list)
+    for number, row in enumerate(zip(*values, strict=True)):
         present = tuple(value is not OMITTED for value in row)
-        groups[present].append((key, *(value for value in row if value is not OMITTED)))
+        groups[present].append((number, tuple(value for value in row if value is not OMITTED)))
     yield from groups.items()
 
 

@@ -20,7 +20,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from syncapp.store.bindings import TableBinding
+from syncapp.core.mapping import Kind
+from syncapp.store.base import LOGGED_TEXT
+from syncapp.store.bindings import FieldBinding, TableBinding
 
 #: Bits in one word of a mask: a signed 64-bit integer, with room for the sign and to spare.
 WORD = 60
@@ -58,6 +60,12 @@ def unique_sets(binding: TableBinding) -> list[tuple[str, ...]]:
         tuple(columns[name] for name in group) for group in names if all(name in columns for name in group)
     ]
     return sorted(set(found))
+
+
+def unbounded(field: FieldBinding) -> bool:
+    """Whether texts of any length may stand in the field."""
+    longest = getattr(field.django_field, "max_length", None)
+    return field.kind is Kind.TEXT and (longest is None or longest > LOGGED_TEXT)
 
 
 def encode_mask(slots: Iterable[int]) -> str:

@@ -7,6 +7,7 @@ is one, so that no write slips through between a trigger's removal and its retur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,8 +15,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from syncapp import models
 from syncapp.core.rules import Merge
 from syncapp.store import catalogue
-from syncapp.store.triggers import sqlite
-from syncapp.store.triggers.base import TriggerSql
+from syncapp.store.bindings import TableBinding
+from syncapp.store.triggers import pginstall, postgres, sqlite
+from syncapp.store.triggers.base import NAME, TriggerSql
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +36,114 @@ class Outdated:
     name: str
 
 
+class Wanted(NamedTuple):
+    """The fields to capture; those whose old values are wanted: by a log, or because they are sums or unions."""
+
+    captured: frozenset[int]
+    logged: frozenset[int]
+    joined: frozenset[int]
+
+
+class Keeper(Protocol):
+    """Triggers in one kind of database."""
+
+    def lock(self) -> None:
+        """Within a transaction: keep others from installing at the same time."""
+        ...
+
+    def compile(self, binding: TableBinding, wanted: Wanted) -> list[TriggerSql]:
+        """The triggers of a table."""
+        ...
+
+    def installed(self) -> dict[str, str]:
+        """name → hash of the triggers of ours; an empty hash: it is not what was put there."""
+        ...
+
+    def put(self, trigger: TriggerSql) -> None:
+        """Put a trigger in, in place of one of that name."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove a trigger; it may be gone already."""
+        ...
+
+
+class SqliteKeeper:
+    """The triggers of a SQLite database."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+
+    def lock(self) -> None:
+        pass  # the first write locks everybody out
+
+    def compile(self, binding: TableBinding, wanted: Wanted) -> list[TriggerSql]:
+        return sqlite.compile_table(binding, wanted.captured, wanted.logged, wanted.joined)
+
+    def installed(self) -> dict[str, str]:
+        return sqlite.installed(self._connection)
+
+    def put(self, trigger: TriggerSql) -> None:
+        sqlite.drop(self._connection, trigger.name)
+        sqlite.create(self._connection, trigger)
+
+    def drop(self, name: str) -> None:
+        sqlite.drop(self._connection, name)
+
+
+class PostgresKeeper:
+    """The triggers of a PostgreSQL database."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+
+    def lock(self) -> None:
+        pginstall.lock(self._connection)
+
+    def compile(self, binding: TableBinding, wanted: Wanted) -> list[TriggerSql]:
+        if not wanted.captured & binding.fields.keys():
+            return []
+        place = pginstall.place(self._connection, binding)
+        return postgres.compile_table(binding, place, wanted.captured, wanted.logged, wanted.joined)
+
+    def installed(self) -> dict[str, str]:
+        found = pginstall.installed(self._connection)
+        return {name: hash for name, hash in found.items() if NAME.fullmatch(name)}
+
+    def put(self, trigger: TriggerSql) -> None:
+        pginstall.put(self._connection, trigger)
+
+    def drop(self, name: str) -> None:
+        pginstall.drop(self._connection, name)
+
+
+def _keeper(using: str) -> Keeper:
+    connection = connections[using]
+    return PostgresKeeper(connection) if connection.vendor == "postgresql" else SqliteKeeper(connection)
+
+
 def install_all(using: str = "default") -> list[str]:
     """Install what the mappings ask for and remove what they do not; the names of the triggers touched."""
+    keeper = _keeper(using)
     with transaction.atomic(using=using):
-        connection = connections[using]
-        there, wanted = sqlite.installed(connection), _wanted(using)
+        keeper.lock()
+        there, wanted = keeper.installed(), _wanted(using, keeper)
         outdated = [
             name for name, hash in there.items() if name not in wanted or wanted[name][1].hash != hash
         ]
         new = [name for name in wanted if name not in there or name in outdated]
         for name in outdated:
-            sqlite.drop(connection, name)
+            if name not in wanted:
+                keeper.drop(name)
         for name in new:
-            sqlite.create(connection, wanted[name][1])
+            keeper.put(wanted[name][1])
     return sorted({*outdated, *new})
 
 
 def verify(using: str = "default") -> list[Missing | Outdated]:
     """What differs from what the mappings ask for; an empty list means that capture is whole."""
-    there, wanted = sqlite.installed(connections[using]), _wanted(using)
+    keeper = _keeper(using)
+    there, wanted = keeper.installed(), _wanted(using, keeper)
     faults: list[Missing | Outdated] = []
     for name, (label, trigger) in wanted.items():
         if name not in there:
@@ -64,11 +155,11 @@ def verify(using: str = "default") -> list[Missing | Outdated]:
 
 def remove_all(using: str = "default") -> list[str]:
     """Remove every trigger of ours; their names."""
-    connection = connections[using]
+    keeper = _keeper(using)
     with transaction.atomic(using=using):
-        names = list(sqlite.installed(connection))
+        names = list(keeper.installed())
         for name in names:
-            sqlite.drop(connection, name)
+            keeper.drop(name)
     return names
 
 
@@ -76,7 +167,7 @@ def before_migrate(using: str = "default") -> None:
     """Make way for a migration.
 
     SQLite rebuilds a table to alter it: that drops the table's own triggers without a word, and fails if another
-    trigger names the table or a column that goes.
+    trigger names the table or a column that goes. On PostgreSQL the functions would fail for such a column.
     """
     remove_all(using)
 
@@ -102,7 +193,7 @@ def _ready(connection: BaseDatabaseWrapper) -> bool:
     return {model._meta.db_table for model in (*needed, *written)} <= present
 
 
-def _wanted(using: str) -> dict[str, tuple[str, TriggerSql]]:
+def _wanted(using: str, keeper: Keeper) -> dict[str, tuple[str, TriggerSql]]:
     """name → (table label, trigger) of everything that the configuration asks for."""
     setup = catalogue.load_setup(using)
     logged = frozenset[int]().union(*setup.logged.values())
@@ -111,5 +202,5 @@ def _wanted(using: str) -> dict[str, tuple[str, TriggerSql]]:
     return {
         trigger.name: (binding.label, trigger)
         for binding in catalogue.bindings(using).values()
-        for trigger in sqlite.compile_table(binding, setup.captured, logged, joined)
+        for trigger in keeper.compile(binding, Wanted(setup.captured, logged, joined))
     }

@@ -32,7 +32,7 @@ from syncapp.core.changes import Op
 from syncapp.core.mapping import Kind
 from syncapp.store.base import LOGGED_TEXT
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
-from syncapp.store.triggers.base import NAME, WORD, TriggerSql, digest, encode_mask, unique_sets
+from syncapp.store.triggers.base import NAME, WORD, TriggerSql, digest, encode_mask, unbounded, unique_sets
 
 _JOURNAL = 'INSERT INTO "syncapp_journal" ("table_no", "pk_text", "op", "mask", "at", "before")'
 _LOCAL = 'NOT EXISTS (SELECT 1 FROM "syncapp_applying")'
@@ -242,18 +242,12 @@ class _Compiler:
             # json_quote() fails on a BLOB, which SQLite lets into any column: the user's write must not fail for it.
             when = f"{_differs(field.column, row)} AND typeof({column}) <> 'blob'"
             old = f"CAST({column} AS TEXT)" if field.kind in _KEYS else column
-            if _unbounded(field):
+            if unbounded(field):
                 # Old values are kept for the log alone: a long text must not be copied with each change of it.
                 cut = f"substr({column}, 1, {LOGGED_TEXT}) || '…'"
                 old = f"CASE WHEN length({column}) > {LOGGED_TEXT} THEN {cut} ELSE {column} END"
             parts.append(f"CASE WHEN {when} THEN ',\"{field.number}\":' || json_quote({old}) ELSE '' END")
         return "'{' || substr(" + " || ".join(parts) + ", 2) || '}'"
-
-
-def _unbounded(field: FieldBinding) -> bool:
-    """Whether texts of any length may stand in the field."""
-    longest = getattr(field.django_field, "max_length", None)
-    return field.kind is Kind.TEXT and (longest is None or longest > LOGGED_TEXT)
 
 
 def _words(bits: dict[int, str]) -> str:
