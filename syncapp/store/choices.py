@@ -19,7 +19,7 @@ from syncapp.store.sealing import Numbering
 
 
 class Answer(NamedTuple):
-    """What a person says to a question: one of the two values, or another one (portable)."""
+    """What a person says to a question: one of the two values, or another one (relations as keys of this program)."""
 
     choice: str  # ours | theirs | value
     value: Any = None
@@ -39,7 +39,8 @@ def answer(backend: Backend, setup: Setup, numbering: Numbering, problem: int, s
     cells = [(question, questions.cell_of(question)) for question in asked]
     versions = tuple(cell.version for _, cell in cells if cell.version is not None)
     value = {"ours": KEEP, "theirs": questions.cell_of(row).value}.get(said.choice, said.value)
-    (done,) = Decider(backend, setup, numbering).run([Decision(row.uid, row.field, value, versions)])
+    decision = Decision(row.uid, row.field, value, versions, local=said.choice == "value")
+    (done,) = Decider(backend, setup, numbering).run([decision])
     if done.error is not None:
         raise done.error
     now = backend.now()

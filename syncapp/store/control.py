@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from syncapp.models import Link, LogEntry, Problem
 from syncapp.store import numbering
+from syncapp.store.base import ASK
 from syncapp.store.parked import unpack
 
 
@@ -45,7 +46,9 @@ def skip_problems(ids: Collection[int], now: int, using: str = "default") -> int
 
 
 def _chosen(ids: Collection[int] | None, link: int | None, using: str) -> QuerySet[Problem]:
-    rows = Problem.objects.using(using).order_by("id")
+    # A question is decided (`store.choices`): nothing comes of trying it again, and skipping it would leave the
+    # programs apart for good.
+    rows = Problem.objects.using(using).exclude(code=ASK).order_by("id")
     if ids is not None:
         rows = rows.filter(pk__in=ids)
     return rows if link is None else rows.filter(link_id=link)

@@ -27,13 +27,15 @@ from syncapp.store.sealing import Numbering, log_edits, seal
 class Decision(NamedTuple):
     """What a field of a record is to hold, and the versions that whoever decides has seen besides this program's own.
 
-    ``value``: portable, as it travels (relations as uids); `KEEP`: what stands in the row.
+    ``value``: portable, as it travels (relations as uids), or ``local`` (as keys of this program); `KEEP`: what stands
+    in the row.
     """
 
     uid: bytes
     field: int
     value: Any
     seen: tuple[Version, ...] = ()
+    local: bool = False
 
 
 #: Leave the value that stands in the row, and let that be the decision.
@@ -101,7 +103,7 @@ class Decider:
                 continue
             info = self._setup.tables[record.table].fields[decision.field]
             try:
-                value = old if decision.value is KEEP else self._local(record, info, decision.value, targets)
+                value = old if decision.value is KEEP else self._local(record, info, decision, targets)
             except errors.SyncError as error:
                 outcome[place] = Decided(error=error)
                 continue
@@ -151,15 +153,17 @@ class Decider:
         found = self._backend.records_by_uid(wanted)
         return self._backend.records_by_uid(wanted) if self._seal_rows(found.values()) else found
 
-    def _local(self, record: Record, info: FieldInfo, value: Any, targets: dict[bytes, Record]) -> Any:
-        """A portable value as it is written here.
+    def _local(
+        self, record: Record, info: FieldInfo, decision: Decision, targets: dict[bytes, Record]
+    ) -> Any:
+        """The decision's value as it is written here.
 
         Raises:
             TargetGone, ValueRefused: it cannot be.
         """
         table = self._setup.tables[record.table].label
-        local = value
-        if is_relation(info) and value is not None:
+        local = value = decision.value
+        if is_relation(info) and value is not None and not decision.local:
             uids = value if info.type.kind is Kind.RELATIONS else [value]
             here = [targets.get(uid) if isinstance(uid, bytes) else None for uid in uids]
             keys = sorted(found.pk for found in here if found is not None and found.alive)

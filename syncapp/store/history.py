@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from syncapp.errors import sentence
 from syncapp.models import Field, LogEntry, Problem, Table
 from syncapp.store import texts
+from syncapp.store.base import ASK
 from syncapp.store.status import moment
 
 VALUE_LIMIT = 2_000
@@ -64,29 +65,30 @@ def log_lines(
 ) -> list[LogLine]:
     """The newest ``limit`` lines, newest first: ids below ``before`` (0: from the end), above ``after``."""
     rows = LogEntry.objects.using(using).select_related("link__state").order_by("-id")
-    rows = _of_link(rows, link)
+    rows = of_link(rows, link)
     if before:
         rows = rows.filter(id__lt=before)
     if after:
         rows = rows.filter(id__gt=after)
     found = list(rows[:limit])
-    names = _Names(found, using)
+    names = Names(found, using)
     return [_log_line(row, names) for row in found]
 
 
 def problem_lines(link: int | None = None, limit: int = 200, using: str = "default") -> list[ProblemLine]:
-    """The oldest ``limit`` problems."""
-    rows = _of_link(Problem.objects.using(using).select_related("link").order_by("id"), link)
+    """The oldest ``limit`` problems; questions that wait for a decision are not among them (see `store.disputes`)."""
+    rows = of_link(Problem.objects.using(using).exclude(code=ASK).select_related("link").order_by("id"), link)
     found = list(rows[:limit])
-    names = _Names(found, using)
+    names = Names(found, using)
     return [_problem_line(row, names) for row in found]
 
 
-def _of_link(rows: QuerySet[Any], link: int | None) -> QuerySet[Any]:
+def of_link(rows: QuerySet[Any], link: int | None) -> QuerySet[Any]:
+    """``rows`` of one link, or of all."""
     return rows if link is None else rows.filter(link_id=link)
 
 
-class _Names:
+class Names:
     """Names of the tables and fields that some rows mention: two queries for all of them."""
 
     def __init__(self, rows: Iterable[Any], using: str) -> None:
@@ -107,7 +109,7 @@ class _Names:
         return self._fields.get(number, f"#{number}" if number else "")
 
 
-def _log_line(row: LogEntry, names: _Names) -> LogLine:
+def _log_line(row: LogEntry, names: Names) -> LogLine:
     return LogLine(
         id=row.pk,
         at=moment(row.at),
@@ -146,7 +148,7 @@ def shown(stored: str | None) -> str | None:
     return texts.inert(text, VALUE_LIMIT)
 
 
-def _problem_line(row: Problem, names: _Names) -> ProblemLine:
+def _problem_line(row: Problem, names: Names) -> ProblemLine:
     params = {key: texts.inert(str(value), 300) for key, value in row.params.items()}
     return ProblemLine(
         id=row.pk,

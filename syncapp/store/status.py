@@ -7,12 +7,12 @@ It reads the database only. `read_facts` asks a fixed number of questions, howev
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.utils.translation import gettext
 
 from syncapp import conf
@@ -20,6 +20,7 @@ from syncapp.core.mapping import Direction
 from syncapp.errors import render, sentence
 from syncapp.models import Conflict, Instance, Journal, Link, LinkState, Mapping, Problem
 from syncapp.store import texts
+from syncapp.store.base import ASK
 from syncapp.store.waiting import Outgoing, count_waiting
 
 #: A link that has been connecting for longer counts as offline; attempts go on.
@@ -103,6 +104,7 @@ class Facts:
     #: link id → field number → (``app.Model.field``, direction)
     mapped: dict[int, dict[int, tuple[str, Direction]]]
     problems: dict[int, int]
+    #: Lost values that nobody has looked at yet, and open questions.
     conflicts: dict[int, int]
     waiting_out: dict[int, int]
 
@@ -124,12 +126,13 @@ def read_facts(using: str = "default") -> Facts:
     """Ask the database about all links: a fixed number of queries."""
     links = list(Link.objects.using(using).select_related("state").order_by("name", "id"))
     mapped, outgoing = _mappings(links, using)
+    problems, questions = _parked(using)
     head = Instance.objects.using(using).values_list("head_seq", flat=True).first() or 0
     return Facts(
         links=links,
         mapped=mapped,
-        problems=_per_link(Problem.objects.using(using)),
-        conflicts=_per_link(Conflict.objects.using(using).filter(resolved="")),
+        problems=problems,
+        conflicts=_per_link(Conflict.objects.using(using).filter(resolved="")) + questions,
         waiting_out=count_waiting(outgoing, head, _journal(using), using),
     )
 
@@ -153,8 +156,23 @@ def _mappings(
     return mapped, outgoing
 
 
-def _per_link(rows: Any) -> dict[int, int]:
-    return dict(rows.values_list("link_id").annotate(count=Count("pk")).order_by())
+def _per_link(rows: Any) -> Counter[int]:
+    return Counter(dict(rows.values_list("link_id").annotate(count=Count("pk")).order_by()))
+
+
+def _parked(using: str) -> tuple[Counter[int], Counter[int]]:
+    """(problems, open questions) by link."""
+    asked = Count("pk", filter=Q(code=ASK))
+    rows = (
+        Problem.objects.using(using)
+        .values_list("link_id")
+        .annotate(count=Count("pk"), asked=asked)
+        .order_by()
+    )
+    problems, questions = Counter[int](), Counter[int]()
+    for link, count, waiting in rows:
+        problems[link], questions[link] = count - waiting, waiting
+    return problems, questions
 
 
 def _journal(using: str) -> dict[int, int]:

@@ -7,18 +7,32 @@ the name being empty where no parameter is at fault.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import get_language, gettext
-from ninja import NinjaAPI, Query, Schema
+from ninja import NinjaAPI, Query, Schema, Status
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import SessionAuth
 
 from syncapp import conf
-from syncapp.store import control
+from syncapp.errors import NoConflict, NoQuestion, SyncError, ValueRefused, sentence
+from syncapp.store import control, texts
+from syncapp.store.choices import Answer
+from syncapp.store.disputes import (
+    ConflictLine,
+    QuestionLine,
+    conflict_line,
+    conflict_lines,
+    question_field,
+    question_line,
+    question_lines,
+)
+from syncapp.store.entered import entered
 from syncapp.store.history import LogLine, ProblemLine, log_lines, problem_lines
+from syncapp.store.sql import SqlBackend
 from syncapp.store.status import LinkReport, link_statuses, now_us
+from syncapp.store.store import Store
 from syncapp.web.access import may_configure, may_view
 
 
@@ -53,6 +67,31 @@ class LogPage(Schema):
 
     entries: list[LogLine]
     next: int | None
+
+
+class QuestionPage(Schema):
+    """Questions, oldest first; ``next`` is the ``after`` of the following page, or None at the end."""
+
+    entries: list[QuestionLine]
+    next: int | None
+
+
+class ConflictPage(Schema):
+    """Conflicts, newest first; ``next`` is the ``before`` of the following page, or None at the end."""
+
+    entries: list[ConflictLine]
+    next: int | None
+
+
+class Verdict(Schema):
+    """The answer to a question.
+
+    ``value`` counts with ``take = "value"`` only: a text, or what JSON says; null is empty; of relations the keys of
+    records here.
+    """
+
+    take: Literal["ours", "theirs", "value"]
+    value: Any = None
 
 
 api = NinjaAPI(
@@ -109,6 +148,49 @@ def me(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+@api.get("/questions", response=QuestionPage, summary="Questions")
+def questions(
+    request: HttpRequest,
+    link: int | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    after: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Fields with one value here and another one there, until somebody decides; oldest first."""
+    entries = question_lines(link, limit, after)
+    return {"entries": entries, "next": entries[-1].id if len(entries) == limit else None}
+
+
+@api.get("/questions/{number}", response={200: QuestionLine, 404: Fault}, summary="One question")
+def question(request: HttpRequest, number: int) -> QuestionLine:
+    """One question with both values."""
+    line = question_line(number)
+    if line is None:
+        raise NoQuestion(number=number)
+    return line
+
+
+@api.get("/conflicts", response=ConflictPage, summary="Conflicts")
+def conflicts(
+    request: HttpRequest,
+    link: int | None = None,
+    open_only: bool = False,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Values that lost, newest first."""
+    entries = conflict_lines(link, limit, before, open_only=open_only)
+    return {"entries": entries, "next": entries[-1].id if len(entries) == limit else None}
+
+
+@api.get("/conflicts/{number}", response={200: ConflictLine, 404: Fault}, summary="One conflict")
+def conflict(request: HttpRequest, number: int) -> ConflictLine:
+    """One conflict with both values."""
+    line = conflict_line(number)
+    if line is None:
+        raise NoConflict(number=number)
+    return line
+
+
 # -- control ------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +215,50 @@ def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkReport:
         raise HttpError(403, gettext("You may not change links. Ask an administrator for the permission."))
     control.set_paused(link_id, paused)
     return _one(request, link_id)
+
+
+# -- decisions ----------------------------------------------------------------------------------------------
+
+_DECIDED: Any = {200: ConflictLine, 403: Fault, 404: Fault, 409: Fault}
+
+
+@api.post("/conflicts/{number}/restore", response=_DECIDED, summary="Put the losing value back")
+def restore(request: HttpRequest, number: int) -> ConflictLine:
+    """Write the value that lost, as a new edit that reaches all programs."""
+    _require_deciding(request)
+    Store(SqlBackend()).restore(number)
+    return conflict(request, number)
+
+
+@api.post("/conflicts/{number}/keep", response=_DECIDED, summary="Settle with the winning value")
+def keep(request: HttpRequest, number: int) -> ConflictLine:
+    """Leave the value that won; where the loser was restored, take it back."""
+    _require_deciding(request)
+    Store(SqlBackend()).keep(number)
+    return conflict(request, number)
+
+
+@api.post(
+    "/questions/{number}/decide",
+    response={204: None, 403: Fault, 404: Fault, 409: Fault, 422: Fault},
+    summary="Decide a question",
+)
+def decide(request: HttpRequest, number: int, answer: Verdict) -> Status[None]:
+    """Take our value, theirs, or another one; the decision reaches all programs."""
+    _require_deciding(request)
+    said = Answer(answer.take)
+    if answer.take == "value":
+        table, field = question_field(number)
+        said = Answer("value", entered(table, field, answer.value))
+    Store(SqlBackend()).answer(number, said)
+    return Status(204, None)
+
+
+def _require_deciding(request: HttpRequest) -> None:
+    if not may_configure(request.user):
+        raise HttpError(
+            403, gettext("You may not decide conflicts. Ask an administrator for the permission.")
+        )
 
 
 def _one(request: HttpRequest, link_id: int) -> LinkReport:
@@ -162,6 +288,16 @@ def _not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
 @api.exception_handler(HttpError)
 def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
     return _fault(request, error.status_code, str(error))
+
+
+@api.exception_handler(SyncError)
+def _not_done(request: HttpRequest, error: SyncError) -> HttpResponse:
+    """What a decision came to: it is not there (any more), or cannot be carried out as things stand."""
+    status = (
+        404 if isinstance(error, NoQuestion | NoConflict) else 422 if isinstance(error, ValueRefused) else 409
+    )
+    detail = texts.inert(sentence(error.code, error.params, gettext))
+    return _fault(request, status, detail, "value" if status == 422 else "")
 
 
 @api.exception_handler(Http404)

@@ -15,7 +15,17 @@ from tests.web import people
 pytestmark = pytest.mark.django_db
 
 API = "/sync/api"
-GETS = ["/links", "/links/1", "/log", "/problems", "/me"]
+GETS = [
+    "/links",
+    "/links/1",
+    "/log",
+    "/problems",
+    "/me",
+    "/questions",
+    "/questions/1",
+    "/conflicts",
+    "/conflicts/1",
+]
 
 
 @pytest.mark.parametrize("path", GETS)

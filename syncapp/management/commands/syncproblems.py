@@ -13,6 +13,7 @@ from syncapp.management.chosen import chosen_link
 from syncapp.management.commands.syncstatus import when
 from syncapp.models import Problem
 from syncapp.store import control
+from syncapp.store.base import ASK
 from syncapp.store.history import problem_lines
 from syncapp.store.status import now_us
 
@@ -100,7 +101,7 @@ class Command(SyncCommand):
         self.say(text.format(n=count))
 
     def _check(self, ids: list[int]) -> None:
-        known = set(Problem.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        known = set(Problem.objects.exclude(code=ASK).filter(pk__in=ids).values_list("pk", flat=True))
         missing = [str(number) for number in ids if number not in known]
         if missing:
             raise self.fail(gettext("There is no problem No. {numbers}.").format(numbers=", ".join(missing)))
