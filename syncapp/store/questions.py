@@ -14,20 +14,23 @@ from syncapp.core.changes import Record
 from syncapp.core.clock import sees
 from syncapp.core.rules import Merge, Policy
 from syncapp.store import parked
-from syncapp.store.base import ASK, UNKNOWN, Backend, FieldInfo, LogRow, ProblemRow, Setup
+from syncapp.store.base import ASK, UNKNOWN, Backend, LogRow, ProblemRow, Setup
 from syncapp.store.parked import Cell
 
 Changed = tuple[Record, Collection[int]]
 """A record, and the fields of it that have a new version."""
 
 
-def may_wait(field: FieldInfo) -> bool:
-    """Whether changes of the field may wait for an edit here."""
-    return field.policy is Policy.ASK or field.merge is Merge.SUM
+def waiting_fields(setup: Setup, table: int) -> set[int]:
+    """The fields of a table whose changes may wait for an edit here."""
+    fields = setup.tables[table].fields.values()
+    return {field.number for field in fields if field.policy is Policy.ASK or field.merge is Merge.SUM}
 
 
 def review(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> None:
     """Close the questions that the new versions answer, whichever link they came by; let the others be tried once.
+
+    Of a record that is gone, any field will do: nothing is left to decide, which the try finds out.
 
     An answer is a version that has seen the one that waits. Equal values leave no question either: that is found
     where they are compared, when the parked change is tried again.
@@ -53,11 +56,12 @@ def review(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> None:
 
 def _by_name(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> dict[tuple[bytes, int], Record]:
     """(uid, field) → the record, for those fields that may have questions, under all names of the record."""
-    waiting: dict[int, tuple[Record, list[int]]] = {}
+    waiting: dict[int, tuple[Record, set[int]]] = {}
+    able: dict[int, set[int]] = {}
     for record, numbers in changed:
-        infos = setup.tables[record.table].fields
-        fields = [number for number in numbers if number in infos and may_wait(infos[number])]
-        if fields and record.id:
+        if record.table not in able:
+            able[record.table] = waiting_fields(setup, record.table)
+        if record.id and (fields := able[record.table].intersection(numbers)):
             waiting[record.id] = (record, fields)
     names = backend.aliases(list(waiting)) if waiting else {}
     return {

@@ -103,7 +103,7 @@ def _seal_table(
             changed.append((record, fields, rows))
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
-    review(backend, setup, [(record, fields) for record, fields, _ in changed])
+    review(backend, setup, [(record, fields or record.entries) for record, fields, _ in changed])
     log_edits(backend, setup, table, changed)
     return numbered
 

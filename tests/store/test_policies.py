@@ -225,6 +225,15 @@ def test_an_answer_that_cannot_be_stored_changes_nothing(make: Maker) -> None:
         a.store.answer(question(a), Answer("ours"))
 
 
+def test_a_question_ends_with_its_record(make: Maker) -> None:
+    network, uid = conflicting(make)
+    a = network["a"]
+    a.remove("thing", a.pk("thing", uid))
+    a.store.seal()
+    assert a.retry() == 1
+    assert a.codes == []
+
+
 def test_a_late_older_version_does_not_replace_what_is_asked(make: Maker) -> None:
     network = make(PAIR, ASKED)
     a, b = network["a"], network["b"]
