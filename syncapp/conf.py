@@ -44,6 +44,8 @@ class Settings:
     max_message: int = 64 * MIB
     #: ``SYNCAPP_WINDOW`` (bytes): how much may be under way to a peer without its acknowledgement.
     window: int = 4 * MIB
+    #: ``SYNCAPP_TOMBSTONE_DAYS``: deleted records are remembered at least so long, and until all peers know.
+    tombstone_days: int = 30
     #: ``SYNCAPP_LOG_DAYS``: older log rows are removed.
     log_days: int = 30
     #: ``SYNCAPP_LOG_ROWS``: … and the oldest beyond this many.
@@ -63,6 +65,7 @@ def current() -> Settings:
         clock_refuse=round(_number("SYNCAPP_CLOCK_REFUSE", 300) * SECOND),
         max_message=int(_number("SYNCAPP_MAX_MESSAGE", 64 * MIB)),
         window=int(_number("SYNCAPP_WINDOW", 4 * MIB)),
+        tombstone_days=int(_number("SYNCAPP_TOMBSTONE_DAYS", 30)),
         log_days=int(_number("SYNCAPP_LOG_DAYS", 30)),
         log_rows=int(_number("SYNCAPP_LOG_ROWS", 100_000)),
     )

@@ -734,6 +734,35 @@ class CannotCreate(ChangeError):
     )
 
 
+class Protected(ChangeError):
+    code = "protected"
+    template = N_(
+        'Table "{table}", record {record} was deleted in the other program, but cannot be deleted here: records of '
+        'table "{by}" refer to it in "{field}" ({count}). Delete or change them; the deletion then follows by itself.'
+    )
+
+
+class NotDeleted(ChangeError):
+    code = "not_deleted"
+    template = N_("The record {record} is not deleted: there is nothing to restore.")
+
+
+class NotArchived(ChangeError):
+    code = "not_archived"
+    template = N_(
+        "Nothing is kept of the record {record}: it was deleted in this program itself, or too long ago. A program "
+        "that received the deletion may still have it; restore it there."
+    )
+
+
+class NotRestored(ChangeError):
+    code = "not_restored"
+    template = N_(
+        'Table "{table}", record {record} cannot be restored: the database refused it ({detail}). Remove what '
+        "stands in its way, then restore it again."
+    )
+
+
 class FromTheFuture(ChangeError):
     code = "future"
     template = N_(

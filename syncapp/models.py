@@ -204,6 +204,9 @@ class LinkState(models.Model):
     notice_code = models.CharField(max_length=40, blank=True)
     notice_params = models.JSONField(default=dict)
     notice_at = models.BigIntegerField(default=0)
+    # deletions: records up to this id may have been sent to the peer; up to this number tombstones were forgotten here
+    offered_id = models.BigIntegerField(default=0)
+    floor_seq = models.BigIntegerField(default=0)
     # what was received here, and what the peer says it received
     received = models.BigIntegerField(default=0)
     applied = models.BigIntegerField(default=0)
@@ -243,6 +246,31 @@ class Record(models.Model):
                 fields=("table", "pk_text"), condition=models.Q(alive=True), name="syncapp_record_row"
             ),
         )
+
+        indexes = (models.Index(fields=("id",), condition=models.Q(alive=False), name="syncapp_record_dead"),)
+
+
+class Archive(models.Model):
+    """A row that a peer's deletion took away here, whole, until its tombstone is forgotten.
+
+    ``link``: who brought the deletion; ``time`` and ``origin``: when and by whom it was made. A row that went because
+    another one did has those of the other one; one that nobody had a name for has no uid.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(Link, models.SET_NULL, null=True)
+    #: 0: a table that is not on offer; ``label`` names its model.
+    table_no = models.IntegerField()
+    label = models.CharField(max_length=200)
+    uid = models.BinaryField(max_length=16, null=True, db_index=True)
+    pk_text = models.CharField(max_length=255)
+    #: Values by field name, in wire form as far as JSON has one (see `store.sql.removal`).
+    values = models.JSONField()
+    #: Relation → uids of what it referred to.
+    targets = models.JSONField(default=dict)
+    time = models.BigIntegerField()
+    origin = models.BinaryField(max_length=20)
+    created_at = models.BigIntegerField(db_index=True)
 
 
 class Alias(models.Model):

@@ -4,10 +4,9 @@ The status of a record has a version like any field; its value is alive or delet
 
 - A deletion has seen all that its author knew of the record (`bury`), and is dated above it.
 - An edit that a deletion had not seen and that is dated above it says that somebody still works with the record: it
-  *revives* the record. The revival is a status of its own, dated just above that edit, since it is the edit's
-  consequence and no new decision: a deletion that a person made after the edit still wins.
-- Edits below the deletion's date are lost with the record; those that it had not seen are named, so that they can
-  be kept.
+  *revives* the record. The revival is a status of its own, dated just above that edit: it is the edit's consequence
+  and no new decision, so that a deletion which a person made after the edit still wins.
+- Edits below the deletion's date are lost with the record; those that it had not seen are named, to be kept.
 
 Two-way everywhere, a record therefore ends alive exactly if its newest edit or revival is dated above its newest
 deletion, whatever the order in which programs hear of them.

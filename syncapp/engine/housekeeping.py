@@ -31,6 +31,7 @@ def housekeep(store: Store) -> None:
     _mend_triggers(store)
     _trim_log(store)
     _trim_seals(store)
+    _forget_deletions(store)
 
 
 def _mend_triggers(store: Store) -> None:
@@ -78,3 +79,16 @@ def _trim_seals(store: Store) -> None:
         # The boundary stays, without its tag: numbers up to it are known to be unknown.
         seals.filter(last_seq=boundary.last_seq).update(tag=b"")
         seals.filter(last_seq__lt=boundary.last_seq).delete()
+
+
+def _forget_deletions(store: Store) -> None:
+    """Deletions that all peers know of are forgotten after a while, and with them what is kept of the rows."""
+    before = store.backend.now() - conf.current().tombstone_days * DAY
+    position = 0
+    while True:
+        done = store.purge(before, position)
+        if done.many:
+            logger.info("%d deleted records are forgotten: every peer knows of them.", done.many)
+        position = done.position
+        if not position:
+            return

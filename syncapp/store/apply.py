@@ -21,10 +21,13 @@ from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
 from syncapp.store.base import Backend, Setup
 from syncapp.store.changing import restamped
+from syncapp.store.deletions import Deletions
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
+from syncapp.store.graves import Graves
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
+from syncapp.store.lives import Context
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
@@ -58,17 +61,23 @@ class Applier:
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
+        context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
+        # Not the set itself: it is another one after each look at who waits.
+        self._deletions = Deletions(context, self._resolver, lambda names: self._arrived.update(names))
+        self._graves = Graves(context, lambda change: self._complete([change])[0], self._want)
 
     def run(self, changes: list[Incoming]) -> Result:
         """Apply ``changes`` and every parked change that this makes possible."""
         names = {name for change in changes for name in change.names}
         self._waves(changes)
         retried: set[int] = set()
-        while waiting := self._ready_problems(names, retried):
-            retried |= {change.problem for change in waiting}
-            names = set()
-            self._waves(waiting)
-        return self._ledger.close()
+        while True:
+            while waiting := self._ready_problems(names, retried):
+                retried |= {change.problem for change in waiting}
+                names = set()
+                self._waves(waiting)
+            if not self._deletions.finish(self._graves):
+                return self._ledger.close()
 
     def _ready_problems(self, names: set[bytes], retried: set[int]) -> list[Incoming]:
         """Parked changes of the records ``names``, and those that waited for what has just arrived."""
@@ -92,14 +101,19 @@ class Applier:
     def _wave(self, changes: list[Incoming]) -> list[Incoming]:
         """Apply at most one change of each record; returns the rest, in order."""
         self._quarantine(changes)
-        changes, known, later = self._known(changes)
+        changes, known, later = self._known(self._deletions.split(changes))
+        returning = self._graves.returning(changes)
+        back = {write.change.uid for write in returning}
+        changes = self._deletions.begin([change for change in changes if change.uid not in back], known)
         familiar = [change for change in changes if change.uid in known]
         unknown = self._complete([change for change in changes if change.uid not in known])
-        writes = self._unknown(unknown, known)
+        writes = self._unknown(unknown, known) + returning
         writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
         Writer(self._backend, self._setup, self._resolver).write(writes)
+        self._graves.dated(returning)
         self._settle(writes)
+        self._graves.finish()
         return later
 
     def _quarantine(self, changes: list[Incoming]) -> None:
@@ -137,9 +151,8 @@ class Applier:
             if len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:
-                # A record whose row is gone here stays gone: deletions are decided elsewhere, never by an edit's
-                # arrival.
-                self._ledger.supersede(change, "deleted")
+                back = self._graves.meet(change, next(iter(found.values())))
+                todo += [back] if back is not None else []
             else:
                 todo.append(change)
                 known.update((change.uid, record) for record in alive)
@@ -244,7 +257,9 @@ class Applier:
             found = []
             for change in group:
                 record = known[change.uid]
-                found.append(Found(change, record, dict(zip(columns, rows.get(record.pk, ()), strict=False))))
+                values = dict(zip(columns, rows.get(record.pk, ()), strict=False))
+                values[self._setup.tables[table].status] = True
+                found.append(Found(change, record, values))
             self._joiner.learn(found)
             writes += [self._merge_record(*item) for item in found]
         return writes
@@ -297,8 +312,16 @@ class Applier:
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._learn_names(write)
+            if self._lets_go(write):  # of a record that may wait for that to be deleted
+                self._arrived.add(write.record.uid)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
+
+    def _lets_go(self, write: Write) -> bool:
+        """Whether a row that was here before refers to other rows now."""
+        fields = self._setup.tables[write.change.table].fields
+        changed = (f for f, verdict in write.verdicts.items() if verdict.merged.outcome.writes)
+        return not write.create and any(fields[field].target for field in changed)
 
     def _settle_record(self, write: Write) -> bool:
         """Account for each field; returns whether the record is to be saved."""
@@ -335,7 +358,7 @@ class Applier:
                 self._ledger.keep(write, field, verdict.loser)
         if number:
             record.seq = number
-        return dirty
+        return self._graves.settled(write) or dirty
 
     def _may_enter(self, write: Write) -> bool:
         """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""

@@ -19,6 +19,7 @@ from syncapp.core.changes import Cursor, JournalRow, Record, Totals
 from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
 from syncapp.core.transforms import Step
+from syncapp.store.deletionbase import DeletionBackend
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -87,14 +88,10 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class InstanceState(msgspec.Struct):
-    """This program's identity and the head of its feed. ``origin`` names its edits.
-
-    ``floor``: the feed number below which deletions are forgotten.
-    """
+    """This program's identity and the head of its feed. ``origin`` names its edits."""
 
     origin: bytes
     head: Cursor
-    floor: int = 0
 
 
 class LinkCursors(msgspec.Struct):
@@ -102,6 +99,7 @@ class LinkCursors(msgspec.Struct):
 
     ``base``: where the link began in our feed. ``again``: up to there the feed goes to the peer whoever it came from;
     ``again_parked``: so does what was parked up to that moment, once it is applied.
+    ``offered``: records up to this id may have been sent; ``floor``: up to here tombstones were forgotten.
     """
 
     link: int
@@ -118,6 +116,8 @@ class LinkCursors(msgspec.Struct):
     base: int = 0
     again: int = 0
     again_parked: int = 0
+    offered: int = 0
+    floor: int = 0
 
 
 class Holder(msgspec.Struct, frozen=True, array_like=True):
@@ -276,7 +276,7 @@ class BadValue(Exception):
     """A stored or received value is not of its field's type. Says what is wrong."""
 
 
-class Backend(Protocol):
+class Backend(DeletionBackend, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --
@@ -383,10 +383,6 @@ class Backend(Protocol):
         self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
     ) -> None:
         """Set ``fields`` of existing rows, echo suppressed. Raises `RowRefused`."""
-        ...
-
-    def delete_rows(self, table: int, pks: Collection[str]) -> None:
-        """Delete rows, echo suppressed. Raises `RowRefused` where other rows refer to them."""
         ...
 
     # -- links --

@@ -47,6 +47,7 @@ class Peer(msgspec.Struct, frozen=True):
 
     ``again``: up to there everything goes to it, also what came from it: its database was restored from a backup.
     ``restored``: ours was, once; then what it edited itself may come to us by another way only, and not to it.
+    ``offered``: records up to this id may have been sent to it.
     """
 
     link: int
@@ -55,6 +56,7 @@ class Peer(msgspec.Struct, frozen=True):
     clear: int = 0
     again: int = 0
     restored: bool = False
+    offered: int = 0
 
 
 class Picked(NamedTuple):
@@ -66,7 +68,7 @@ class Picked(NamedTuple):
 
 
 def pick(
-    record: Record, peer: Peer, clear: int, *, paired: bool, filtered: Collection[int] = ()
+    record: Record, peer: Peer, clear: int, *, paired: bool, filtered: Collection[int] = (), status: int = 0
 ) -> Picked | None:
     """What of ``record`` goes to ``peer``: changes numbered above ``clear`` that it has not told us itself.
 
@@ -74,9 +76,10 @@ def pick(
     have passed the number of its earlier change meanwhile. Up to ``clear`` there is no such change left.
     The same holds for a record that was fed whole (see `feed_again`), whatever changed in it since.
     One that the peer lacks or that comes back into the row filter, whose fields are ``filtered``, goes whole too.
+    So does one whose ``status`` changed: the peer may have deleted it.
     """
     out = peer.agreement.out_fields(record.table)
-    if not record.alive or not out:
+    if not out:
         return None
     fields = [
         field
@@ -85,12 +88,14 @@ def pick(
     ]
     note = record.entries.get(WHOLE)
     whole = note is not None and note.seq > clear and note.via != peer.link
+    if not record.alive:
+        return Picked(record, RowKind.DELETED, (status,)) if status in fields else None
     entering = not paired and any(
         field in record.entries and record.entries[field].seq > clear for field in filtered
     )
     if not (fields or whole or entering):
         return None
-    if whole or not paired or record.seq <= peer.again:
+    if whole or not paired or status in fields or record.seq <= peer.again:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
 
@@ -161,10 +166,17 @@ class FeedReader:
         self._numbering.close()
         self._park_bad()
         items = front + picked
+        self._offer(items)
         aliases = self._backend.aliases([item.record.id for item in items]) if items else {}
         if items:
             self._backend.clear_unsendable(self._peer.link, self._good(items))
         return Gathered(items, aliases, position, more)
+
+    def _offer(self, items: list[Picked]) -> None:
+        """Note what is on its way: should it be deleted before the peer confirms it, the peer is told all the same."""
+        newest = max((item.record.id for item in items if item.kind is RowKind.WHOLE), default=0)
+        if newest > self._peer.offered:
+            self._backend.offer(self._peer.link, newest)
 
     def build(self, after: Cursor, gathered: Gathered) -> ReadResult:
         """The batch of what was gathered; needs no database."""
@@ -200,13 +212,21 @@ class FeedReader:
         wanted = [r for r in records if self._pick_one(r, paired=False) is not None]
         pairs = self._backend.pairs(self._peer.link, [r.id for r in wanted]) if wanted else {}
         stopped = self._stop(wanted, pairs)
-        passing = [r for r in wanted if r.id not in stopped]
+        known = {r.id for r in wanted if r.alive or r.id in pairs or r.id <= self._peer.offered}
+        passing = [r for r in wanted if r.id not in stopped and r.id in known]
         found = [self._pick_one(r, paired=pairs.get(r.id, 1) == 0) for r in passing]
-        return [p for p in found if p is not None]
+        return [self._held(p) for p in found if p is not None]
+
+    def _held(self, picked: Picked) -> Picked:
+        """Without the system fields that nothing here holds a value of."""
+        infos = self._setup.tables[picked.record.table].fields
+        fields = tuple(f for f in picked.fields if infos[f].stored or infos[f].type.kind is Kind.STATUS)
+        return picked if len(fields) == len(picked.fields) else picked._replace(fields=fields)
 
     def _pick_one(self, record: Record, *, paired: bool) -> Picked | None:
         filtered = self._filters.columns(record.table)
-        return pick(record, self._peer, self._peer.clear, paired=paired, filtered=filtered)
+        status = self._setup.tables[record.table].status
+        return pick(record, self._peer, self._peer.clear, paired=paired, filtered=filtered, status=status)
 
     def _stop(self, records: list[Record], pairs: Mapping[int, int]) -> set[int]:
         """The records that the row filter keeps here; the peer's copies of them are noted as left behind."""
@@ -240,12 +260,14 @@ class FeedReader:
         """Fetch the values of the picked records, and the uids of what they refer to."""
         by_table: dict[int, list[Picked]] = defaultdict(list)
         for item in picked:
-            by_table[item.record.table].append(item)
+            if item.record.alive:
+                by_table[item.record.table].append(item)
         for table, items in by_table.items():
+            status = self._setup.tables[table].status
             columns = sorted({field for item in items for field in item.fields})
             rows = self._backend.rows(table, [item.record.pk for item in items], columns)
             for pk, values in rows.items():
-                self._values[table, pk] = dict(zip(columns, values, strict=True))
+                self._values[table, pk] = dict(zip(columns, values, strict=True)) | {status: True}
             self._uids.learn(self._references(table, columns, rows.values()))
             self._learn_names(table, items)
 
@@ -293,7 +315,7 @@ class FeedReader:
             lacking = [r for r in records if r.alive and r.id not in paired]
             stopped = self._filters.sift(lacking).stopped
             level = [
-                Picked(r, RowKind.WHOLE, tuple(sorted(out)))
+                self._held(Picked(r, RowKind.WHOLE, tuple(sorted(out))))
                 for r in lacking
                 if r.id not in stopped and (out := self._peer.agreement.out_fields(r.table))
             ]
@@ -318,7 +340,7 @@ class FeedReader:
         origins: dict[bytes, int] = {}
         sections: dict[tuple[int, tuple[int, ...]], Section] = {}
         for item in items:
-            values = self._values.get((item.record.table, item.record.pk))
+            values = self._values_of(item)
             if values is None:
                 continue  # deleted meanwhile: the journal knows
             fields = _sendable(item, values)
@@ -332,6 +354,11 @@ class FeedReader:
                 section = sections[key] = Section(item.record.table, list(fields), [])
             section.rows.append(row)
         return Batch(start, end, list(origins), list(sections.values()))
+
+    def _values_of(self, item: Picked) -> dict[int, Any] | None:
+        if not item.record.alive:  # another record's row may stand at its key by now
+            return dict.fromkeys(item.fields, False)
+        return self._values.get((item.record.table, item.record.pk))
 
     def _row(
         self, item: Picked, fields: tuple[int, ...], values: dict[int, Any], origins: dict[bytes, int]

@@ -173,13 +173,13 @@ def _app_name(model: type[models.Model]) -> str:
 
 def _describable(model: type[models.Model]) -> bool:
     meta = model._meta
-    return not meta.proxy and not meta.swapped and _key_kind(meta.pk) is not None
+    return not meta.proxy and not meta.swapped and key_kind(meta.pk) is not None
 
 
 def describe(model: type[models.Model]) -> ModelDescription:
     """Describe one concrete model with a plain primary key."""
     meta = model._meta
-    pk_kind = _key_kind(meta.pk)
+    pk_kind = key_kind(meta.pk)
     assert pk_kind is not None
     ordinary, skipped = _ordinary_fields(model)
     return ModelDescription(
@@ -195,7 +195,7 @@ def describe(model: type[models.Model]) -> ModelDescription:
     )
 
 
-def _key_kind(pk: Any) -> Kind | None:
+def key_kind(pk: Any) -> Kind | None:
     """Kind of a primary key's values; None for keys that cannot be handled, such as composite ones."""
     field = pk
     while isinstance(field, models.ForeignKey):
@@ -287,6 +287,11 @@ def _many_to_many(field: models.ManyToManyField[Any, Any]) -> FieldDescription:
             target_column=field.m2m_reverse_name(),
         ),
     )
+
+
+def known_type(field: AnyField) -> bool:
+    """Whether values of a field with a column are of a known kind."""
+    return isinstance(field, models.ForeignKey) or field.get_internal_type() in _KINDS
 
 
 def field_type(field: AnyField) -> FieldType:

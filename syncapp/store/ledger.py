@@ -119,6 +119,10 @@ class Ledger:
             )
         )
 
+    def conflict(self, row: ConflictRow) -> None:
+        """Keep what lost."""
+        self._conflicts.append(row)
+
     def _log_row(
         self, change: Incoming, pk: str, field: int, before: Any, after: Any, result: str, detail: str = ""
     ) -> None:

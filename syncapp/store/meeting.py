@@ -155,7 +155,7 @@ class Meeting:
         A cursor of an older epoch still tells how far the peer had come, in the part of the feed that both lives share.
         """
         reached = max(self._hello.have.seq, self._cursors.base)
-        if self._contacts.meets and reached < min(self._state.floor, self._cursors.acked.seq):
+        if self._contacts.meets and reached < self._cursors.floor:
             raise errors.BehindDeletions()
 
     def _send_suspended_again(self, position: int) -> None:

@@ -35,6 +35,7 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.memorydata import MemoryDatabase
+from syncapp.store.memorydeletion import MemoryDeletion
 from syncapp.store.values import checker
 
 __all__ = ["MemoryBackend", "MemoryDatabase"]
@@ -44,7 +45,7 @@ def _copy(record: Record) -> Record:
     return msgspec.structs.replace(record, entries=dict(record.entries))
 
 
-class MemoryBackend:
+class MemoryBackend(MemoryDeletion):
     """A connection to a `MemoryDatabase`; implements `base.Backend`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
@@ -218,10 +219,6 @@ class MemoryBackend:
     ) -> None:
         for pk, values in rows:
             self.database.update(table, pk, dict(zip(fields, values, strict=True)))
-
-    def delete_rows(self, table: int, pks: Collection[str]) -> None:
-        for pk in pks:
-            self.database.pop(self.database.tables[table], pk)
 
     # -- links ----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
@@ -13,6 +13,7 @@ from syncapp.core.rules import Merge
 from syncapp.store.base import (
     ConflictRow,
     Contacts,
+    FieldInfo,
     FlowState,
     InstanceState,
     LinkCursors,
@@ -25,12 +26,17 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.deletionbase import ArchiveRow, OnDelete
 
 Undo = Callable[[], None]
 
 
 class MemoryDatabase:
-    """One program's data. ``unique``: table → fields whose values must differ; ``clock``: µs."""
+    """One program's data. ``unique``: table → fields whose values must differ; ``clock``: µs.
+
+    ``on_delete``: relation field → what its model says; by default a row goes with what it requires, and a field that
+    may be empty becomes empty.
+    """
 
     def __init__(
         self,
@@ -39,11 +45,13 @@ class MemoryDatabase:
         clock: Callable[[], int],
         unique: Mapping[int, Sequence[int]] | None = None,
         catalogues: Mapping[int, Catalogue] | None = None,
+        on_delete: Mapping[int, OnDelete] | None = None,
     ) -> None:
         self.setup = setup
         self.clock = clock
         self.unique = dict(unique or {})
         self.catalogues = dict(catalogues or {})
+        self.on_delete = dict(on_delete or {})
         self.state = InstanceState(make_origin(instance, 1), START)
         self.seals: list[Cursor] = []
         self.journal: list[JournalRow] = []
@@ -67,6 +75,7 @@ class MemoryDatabase:
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []
+        self.archive: list[ArchiveRow] = []
         self.undo: list[Undo] | None = None
 
     # -- undo -----------------------------------------------------------------------------------------------
@@ -119,15 +128,67 @@ class MemoryDatabase:
         return {key: key in old for key in sorted({*old} ^ {*value})}
 
     def remove(self, table: int, key: str) -> None:
-        """A user deletes a row."""
-        del self.tables[table][key]
-        self._look_at(table, key, Op.DELETE)
+        """A user deletes a row, and what its relations say with it; raises `RowRefused` where one forbids it."""
+        going, touched = self._going(table, key)
+        for owner, pk, field, target in touched:
+            if (owner, pk) not in going:
+                held = self.tables[owner][pk][field]
+                left = [other for other in held if other != target] if isinstance(held, list) else None
+                self.write(owner, pk, {field: left})
+        for number, pk in reversed(going):
+            del self.tables[number][pk]
+            self._look_at(number, pk, Op.DELETE)
 
     def _look_at(
         self, table: int, key: str, op: Op, fields: tuple[int, ...] = (), before: Values | None = None
     ) -> None:
         self.journalled += 1
         self.journal.append(JournalRow(table, key, op, fields, self.clock(), before, self.journalled))
+
+    def _going(self, table: int, key: str) -> tuple[list[tuple[int, str]], list[tuple[int, str, int, str]]]:
+        """The rows that go with one, and what others let go of: (table, key, field, target)."""
+        going, touched = [(table, key)], []
+        for number, gone in going:  # which grows meanwhile
+            for owner, field, rule in self.referrers(number):
+                for pk, row in self.tables[owner].items():
+                    if gone not in targets_of(row.get(field)) or (owner, pk) in going:
+                        continue
+                    if rule is OnDelete.CASCADE:
+                        going.append((owner, pk))
+                    elif rule in (OnDelete.SET, OnDelete.MEMBER):
+                        touched.append((owner, pk, field, gone))
+                    else:
+                        raise RowRefused(f"{self.setup.tables[owner].label} {pk} refers to it", "protected")
+        return going, touched
+
+    # -- relations ------------------------------------------------------------------------------------------
+
+    def number(self, label: str) -> int:
+        """The number of the table ``label``."""
+        return next(number for number, info in self.setup.tables.items() if info.label == label)
+
+    def field(self, table: int, name: str) -> int:
+        """The number of the field ``name`` of a table."""
+        return next(number for number, info in self.setup.tables[table].fields.items() if info.name == name)
+
+    def referrers(self, table: int) -> list[tuple[int, int, OnDelete]]:
+        """The relations to ``table``: owning table, field, what becomes of it."""
+        return [
+            (owner, number, self.on_delete.get(number, _usual(field)))
+            for owner, info in self.setup.tables.items()
+            for number, field in info.fields.items()
+            if field.target == table
+        ]
+
+    def check_unreferred(self, table: int, keys: Collection[str]) -> None:
+        """Raises `RowRefused` if a row still refers to one of these, which are gone."""
+        for owner, field, _ in self.referrers(table):
+            for pk, row in self.tables[owner].items():
+                for target in targets_of(row.get(field)):
+                    if target in keys and target not in self.tables[table]:
+                        raise RowRefused(
+                            f"{self.setup.tables[owner].label} {pk} still refers to {target}", "change"
+                        )
 
     # -- rows -----------------------------------------------------------------------------------------------
 
@@ -162,3 +223,16 @@ class MemoryDatabase:
 
 def _fresh(link: int) -> LinkCursors:
     return LinkCursors(link, START, START, 0, Totals(), Totals(), b"", 0)
+
+
+def targets_of(value: Any) -> Sequence[str]:
+    """The keys that a relation value names."""
+    if isinstance(value, list):
+        return value
+    return (value,) if isinstance(value, str) else ()
+
+
+def _usual(field: FieldInfo) -> OnDelete:
+    if field.type.kind is Kind.RELATIONS:
+        return OnDelete.MEMBER
+    return OnDelete.CASCADE if field.required else OnDelete.SET

@@ -92,6 +92,8 @@ def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, Table
                 cells = _cells(row, places, batch.origins)
                 for local in combined:
                     cells[local] = _combined(cells[local], fields[local], batch.origins)
+                if row.kind == RowKind.DELETED and any(cell.value is not False for cell in cells.values()):
+                    raise ValueError("a deletion that says something else")
                 aliases = tuple(row.aliases)
                 changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases))
     return Translated(changes, refused)
@@ -116,7 +118,7 @@ def _check_row(row: Row, columns: int) -> None:
         raise ValueError("a row has neither one version nor one for each column")
     if any(len(name) != UID_BYTES for name in (row.uid, *row.aliases)):
         raise ValueError("a uid has 16 bytes")
-    if row.kind not in (RowKind.FIELDS, RowKind.WHOLE):
+    if row.kind not in (RowKind.FIELDS, RowKind.WHOLE, RowKind.DELETED):
         raise ValueError(f"row kind {row.kind} was not agreed on")
 
 

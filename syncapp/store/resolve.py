@@ -79,6 +79,11 @@ class Resolver:
         self._keys[uid] = key
         self._asked.add(uid)
 
+    def gone(self, uids: Iterable[bytes]) -> None:
+        """Records have just been deleted: relations to them do not resolve any more."""
+        for uid in uids:
+            self._keys.pop(uid, None)
+
     def local(self, field: FieldInfo, value: Any) -> Local:
         """An incoming value in local terms."""
         if field.type.kind is Kind.RELATION:

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from syncapp.core.changes import Cursor, Entry, JournalRow, Op, Record
+from syncapp.core.changes import WHOLE, Cursor, Entry, JournalRow, Op, Record
 from syncapp.core.clock import edit, instance_of
+from syncapp.core.liveness import bury
 from syncapp.core.mapping import Kind
-from syncapp.store.base import UNKNOWN, Backend, LogRow, Setup
+from syncapp.store.base import UNKNOWN, Backend, FieldInfo, LogRow, Setup, TableInfo
 from syncapp.store.combining import Edits
 from syncapp.store.questions import review
 
@@ -79,8 +80,8 @@ def _seal_table(
     numbering: Numbering,
     edits: Edits,
 ) -> list[Record]:
-    captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and not f.system]
-    status = next((n for n, f in setup.tables[table].fields.items() if f.type.kind is Kind.STATUS), 0)
+    captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and _stamped(f)]
+    status = setup.tables[table].status
     records = backend.records_by_pk(table, by_pk)
     edits.learn(records.values())
     doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
@@ -92,7 +93,7 @@ def _seal_table(
         if pk in gone:
             if record is not None:
                 _bury(record, status, rows[-1].at, numbering)
-                changed.append((record, {}, rows))
+                changed.append((record, {status: rows[-1].at}, rows))
             continue
         known = record is not None
         if record is None:
@@ -104,8 +105,21 @@ def _seal_table(
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
     review(backend, setup, [(record, fields or record.entries) for record, fields, _ in changed])
+    if gone or _let_go(setup, table, changed):
+        backend.hasten({record.uid for record in numbered})
     log_edits(backend, setup, table, changed)
     return numbered
+
+
+def _stamped(field: FieldInfo) -> bool:
+    """Whether edits of the field in its table get a version: not those of the system fields that no column holds."""
+    return not field.system or (field.stored and field.type.kind is not Kind.KEY)
+
+
+def _let_go(setup: Setup, table: int, changed: list[tuple[Record, dict[int, int], list[JournalRow]]]) -> bool:
+    """Whether a row may have stopped referring to another one, which may wait to be deleted."""
+    relations = {number for number, field in setup.tables[table].fields.items() if field.target}
+    return bool(relations) and any(not relations.isdisjoint(fields) for _, fields, _ in changed)
 
 
 def _changed_fields(rows: list[JournalRow], captured: list[int], *, known: bool) -> dict[int, int]:
@@ -131,11 +145,12 @@ def _stamp(
 
 
 def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
+    """The record's row is gone: its status has seen, and is above, every version that was known here."""
     record.alive = False
     record.seq = numbering.next()
     if status:
-        known = record.entries.get(status)
-        version = edit(at, numbering.origin, known.version if known else None)
+        known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
+        version = bury(at, numbering.origin, known)
         record.entries[status] = Entry(version, record.seq, 0)
 
 
@@ -172,7 +187,10 @@ def log_edits(
     changed: list[tuple[Record, dict[int, int], list[JournalRow]]],
 ) -> None:
     """Queue a log row for each link whose log is on and that sends the field."""
+    buried = [record for record, _, _ in changed if not record.alive]
     for link, sent in setup.logged.items():
+        if buried:
+            _log_burials(backend, link, setup.tables[table], sent, buried)
         todo = [(record, [f for f in fields if f in sent], rows) for record, fields, rows in changed]
         todo = [item for item in todo if item[1]]
         for start in range(0, len(todo), LOG_SLICE):
@@ -188,8 +206,8 @@ def _queue_log(
     place = {field: i for i, field in enumerate(columns)}
     log: list[LogRow] = []
     for record, fields, rows in todo:
-        row = values.get(record.pk)
-        before = _before(rows)
+        row = values.get(record.pk) if record.alive else [False] * len(columns)
+        before = _before(rows) if record.alive else dict.fromkeys(fields, True)
         log.extend(
             LogRow(
                 link=link,
@@ -210,6 +228,34 @@ def _queue_log(
         )
     backend.log_replaced(link, [(row.uid, row.field) for row in log])
     backend.add_log(log)
+
+
+def _log_burials(
+    backend: Backend, link: int, table: TableInfo, sent: frozenset[int], buried: list[Record]
+) -> None:
+    """What was queued of deleted records goes nowhere. Where deletions are not sent, say so, once for each."""
+    backend.log_replaced(link, [(record.uid, field) for record in buried for field in record.entries])
+    if table.status in sent or sent.isdisjoint(table.fields):
+        return
+    paired = backend.paired(link, [record.id for record in buried])
+    backend.add_log(
+        [
+            LogRow(
+                *(
+                    link,
+                    record.entries[table.status].version.time,
+                    "out",
+                    table.number,
+                    record.pk,
+                    record.uid,
+                ),
+                *(table.status, True, False, "local", "deleted"),
+                seq=record.seq,
+            )
+            for record in buried
+            if record.id in paired and table.status in record.entries
+        ]
+    )
 
 
 def _before(rows: list[JournalRow]) -> dict[int, object]:

@@ -22,14 +22,18 @@ from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
 from syncapp.store.meeting import Meeting
 from syncapp.store.parked import translate
+from syncapp.store.revival import Reviver
 from syncapp.store.runs import Run
 from syncapp.store.sealing import Numbering, seal
+from syncapp.store.tombstones import Purged, purge, tell_again
 
 #: Journal rows of one seal: SQLite's write lock is held meanwhile, and whoever edits has to wait.
 SEAL_ROWS = 1000
 #: How many records that we lack are asked for at once.
 WANT_MOST = 1000
 FOREVER = 2**62
+#: Tombstones looked through in one transaction.
+PURGE_RECORDS = 1000
 #: Records looked through in one transaction after a change of row filters.
 REFILTER_RECORDS = 500
 
@@ -134,7 +138,7 @@ class Store(Decisions):
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)
             cursors = self.backend.cursors(link)
             restored = epoch_of(self.backend.instance().origin) > 1
-            peer = Peer(link, agreement, instance, cursors.scanned, cursors.again, restored)
+            peer = Peer(link, agreement, instance, cursors.scanned, cursors.again, restored, cursors.offered)
             reader = FeedReader(self.backend, setup, peer, numbering)
             fresh = sealed if after.seq == numbering.head.seq and not leftover else None
             found = reader.gather(after, records, size, leftover=leftover, sealed=fresh)
@@ -171,12 +175,15 @@ class Store(Decisions):
     def _send_whole(self, link: int, uids: list[bytes]) -> None:
         """The peer does not know these records: put them into the feed again, to go whole."""
         numbering = self._numbering()
-        found = self.backend.records_by_uid(set(uids)).values()
-        records = list({record.id: record for record in found if record.alive}.values())
+        setup, found = self.backend.setup(), self.backend.records_by_uid(set(uids)).values()
+        records = list({record.id: record for record in found}.values())
         for record in records:
-            feed_again(record, numbering)
+            if record.alive:
+                feed_again(record, numbering)
+            else:
+                tell_again(record, setup.tables[record.table].status, numbering)
         self.backend.save_records(records)
-        self.backend.drop_pairs(link, {record.id for record in records})
+        self.backend.drop_pairs(link, {record.id for record in records if record.alive})
         numbering.close()
 
     # -- the peer's feed ------------------------------------------------------------------------------------
@@ -385,6 +392,25 @@ class Store(Decisions):
             numbering.close()
             self.backend.save_refilter(link, table, rest)
             return rest is not None or len(pending) > 1
+
+    # -- deletions ------------------------------------------------------------------------------------------
+
+    def revive(self, uid: bytes) -> Record:
+        """Bring a record back that a peer's deletion took away here; all programs get it again.
+
+        Raises:
+            NotDeleted, NotArchived, NotRestored: nothing was written.
+        """
+        with self.backend.transaction():
+            numbering, setup = self._numbering(), self.backend.setup()
+            record = Reviver(self.backend, setup, numbering).revive(uid)
+            numbering.close()
+            return record
+
+    def purge(self, before: int, after: int = 0, limit: int = PURGE_RECORDS) -> Purged:
+        """Forget deletions from before ``before`` (µs) that all peers concerned know of; a bounded piece of work."""
+        with self.backend.transaction():
+            return purge(self.backend, self.backend.setup(), before, after, limit)
 
     # -- leases ---------------------------------------------------------------------------------------------
 

@@ -173,6 +173,8 @@ class Writer:
         values: dict[int, Any] = {}
         for field, verdict in write.verdicts.items():
             spec = info.fields[field]
+            if field == info.status:
+                continue  # it has no column: that the row is there says it
             local = self._resolver.local(spec, verdict.cell.value)
             if not local.ready:
                 params = {"table": info.label, "field": spec.name}

@@ -1,5 +1,6 @@
 """What every `Backend` must do, whatever is behind it. A test module subclasses `BackendContract` with a `world`."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from syncapp.store.base import (
     RowRefused,
     Values,
 )
+from syncapp.store.deletionbase import ArchiveRow, Knower, OnDelete
 
 ORIGIN = b"o" * 20
 
@@ -60,6 +62,11 @@ def undone(unit: AbstractContextManager[None]) -> Iterator[None]:
             raise _Undo
     except _Undo:
         pass
+
+
+def label(world: World, table: int) -> str:
+    """The label of a table."""
+    return world.backend.setup().tables[table].label
 
 
 def uid(number: int) -> bytes:
@@ -353,9 +360,126 @@ class BackendContract:
         backend = world.backend
         with backend.transaction():
             a, b = backend.insert_rows(world.clients, [{world.name: "A"}, {world.name: "B"}])
-            backend.delete_rows(world.clients, [a, "4711"])
+            backend.delete_rows([(label(world, world.clients), [a, "4711"])])
             assert backend.existing(world.clients, [a, b]) == {b}
             assert backend.drain(10) == []
+
+    def test_rows_that_others_refer_to_stay(self, world: World) -> None:
+        backend = world.backend
+        clients, orders = label(world, world.clients), label(world, world.orders)
+        with backend.transaction():
+            with backend.savepoint():
+                (a,) = backend.insert_rows(world.clients, [{world.name: "A"}])
+                (order,) = backend.insert_rows(world.orders, [{world.number: "1", world.client: a}])
+            with pytest.raises(RowRefused), backend.savepoint():
+                backend.delete_rows([(clients, [a])])
+            assert backend.existing(world.clients, [a]) == {a}
+            with backend.savepoint():
+                backend.delete_rows([(clients, [a]), (orders, [order])])
+            assert backend.existing(world.clients, [a]) == backend.existing(world.orders, [order]) == set()
+
+    def test_what_refers_to_a_row(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            with backend.savepoint():
+                tag, other = backend.insert_rows(world.tags, [{world.tag_name: "t"}, {world.tag_name: "u"}])
+                a, b = backend.insert_rows(
+                    world.clients, [{world.name: "A", world.client_tags: [tag]}, {world.name: "B"}]
+                )
+                orders = backend.insert_rows(world.orders, [{world.number: n, world.client: a} for n in "12"])
+            (found,) = backend.references(label(world, world.clients), [a, b, "4711"])
+            assert (found.label, found.field) == (label(world, world.orders), "client")
+            assert found.rule is OnDelete.CASCADE
+            assert set(found.rows) == {(a, order) for order in orders}
+            (member,) = backend.references(label(world, world.tags), [tag, other])
+            assert (member.label, member.rule) == (label(world, world.clients), OnDelete.MEMBER)
+            assert member.rows == ((tag, a),)
+            assert backend.references(label(world, world.orders), orders) == []
+            backend.delete_rows([(label(world, world.tags), [tag])])
+            assert backend.rows(world.clients, [a], [world.client_tags]) == {a: [[]]}
+            assert backend.drain(10) == []
+
+    def test_a_row_comes_back_as_it_was(self, world: World) -> None:
+        backend, clients = world.backend, label(world, world.clients)
+        with backend.transaction(), backend.savepoint():
+            (tag,) = backend.insert_rows(world.tags, [{world.tag_name: "t"}])
+            (a,) = backend.insert_rows(
+                world.clients, [{world.name: "Ёлка", world.phone: "1", world.client_tags: [tag]}]
+            )
+            kept = backend.snapshot(clients, [a, "4711"])
+            assert kept.keys() == {a}
+            assert (kept[a]["name"], kept[a]["phone"], kept[a]["tags"]) == ("Ёлка", "1", [tag])
+            backend.delete_rows([(clients, [a])])
+            new = backend.restore_row(clients, json.loads(json.dumps(kept[a])))
+            columns = [world.name, world.phone, world.client_tags]
+            assert backend.rows(world.clients, [new], columns) == {new: ["Ёлка", "1", [tag]]}
+            assert backend.drain(10) == []
+
+    # -- the archive, tombstones --
+
+    def archive_row(self, world: World, number: int, pk: str) -> ArchiveRow:
+        return ArchiveRow(
+            *(world.link, world.clients, "crm.Client", uid(number), pk, {"name": "ы"}, {"tags": ["aa"]}),
+            *(5, ORIGIN, 7),
+        )
+
+    def test_the_archive_gives_the_newest(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            rows = [self.archive_row(world, n, pk) for n, pk in ((1, "1"), (1, "2"), (2, "3"))]
+            backend.add_archive(rows)
+            assert backend.archived([uid(1), uid(9)]) == {uid(1): rows[1]}
+            backend.drop_archive([uid(1)])
+            assert backend.archived([uid(1), uid(2)]) == {uid(2): rows[2]}
+
+    def test_who_knows_of_a_dead_record(self, world: World) -> None:
+        backend = world.backend
+        records = [
+            Record(0, world.clients, str(i), uid(i), alive=i == 1, seq=i, entries={}) for i in range(5)
+        ]
+        with backend.transaction():
+            backend.save_records(records)
+            backend.cursors(world.link)
+            ids = [record.id for record in records]
+            assert [r.id for r in backend.tombstones(0, 10)] == [ids[0], *ids[2:]]
+            assert [r.id for r in backend.tombstones(ids[2], 1)] == [ids[3]]
+            backend.add_pairs(world.link, [ids[4]])
+            backend.offer(world.link, ids[2])
+            backend.offer(world.link, ids[1])
+            cursors = backend.cursors(world.link)
+            cursors.acked = Cursor(3, b"t" * 8)
+            assert backend.save_cursors(cursors)
+            # The first has no number: it was never in the feed. The fourth was never sent.
+            assert backend.knowers(records) == {
+                ids[1]: [Knower(world.link, True)],
+                ids[2]: [Knower(world.link, True)],
+                ids[4]: [Knower(world.link, False)],
+            }
+
+    def test_forgotten_records_leave_nothing(self, world: World) -> None:
+        backend = world.backend
+        record = Record(0, world.clients, "1", uid(1), alive=False, seq=3, entries={})
+        with backend.transaction():
+            backend.save_records([record])
+            backend.cursors(world.link)
+            backend.add_pairs(world.link, [record.id])
+            backend.rename(record, uid(2))
+            backend.add_archive([self.archive_row(world, 1, "1")])
+            backend.forget([record], {world.link: 3})
+            assert backend.records_by_uid([uid(1), uid(2)]) == {}
+            assert backend.paired(world.link, [record.id]) == set()
+            assert backend.archived([uid(1)]) == {}
+            assert backend.cursors(world.link).floor == 3
+            backend.forget([], {world.link: 2})
+            assert backend.cursors(world.link).floor == 3
+
+    def test_what_waits_is_hastened(self, world: World) -> None:
+        backend = world.backend
+        with backend.transaction():
+            waiting = [self.problem(world, n, waits_for=uid(50 + n), next_try=10**6) for n in (1, 2)]
+            backend.save_problems(waiting)
+            backend.hasten([uid(52), uid(99)])
+            assert [p.uid for p in backend.problems_due(world.link, 5, 10)] == [uid(2)]
 
     def test_match(self, world: World) -> None:
         backend = world.backend
@@ -402,7 +526,8 @@ class BackendContract:
             assert backend.paired(world.link, ids) == set(ids)
             backend.drop_pairs(world.link, ids)
             assert backend.paired(world.link, ids) == set()
-            backend.delete_rows(world.clients, keys)
+            assert backend.references(label(world, world.clients), keys) == []
+            backend.delete_rows([(label(world, world.clients), keys)])
             assert backend.existing(world.clients, keys) == set()
 
     def test_nothing_asked(self, world: World) -> None:
@@ -414,7 +539,9 @@ class BackendContract:
             assert backend.records_by_pk(world.clients, []) == backend.records_by_uid([]) == {}
             assert backend.insert_rows(world.clients, []) == []
             backend.update_rows(world.clients, [world.name], [])
-            backend.delete_rows(world.clients, [])
+            backend.delete_rows([])
+            assert backend.references(label(world, world.clients), []) == []
+            assert backend.snapshot(label(world, world.clients), []) == backend.archived([]) == {}
             backend.save_records([])
             assert backend.drain_rows(world.clients, []) == []
             assert backend.problems_of(world.link, []) == backend.problems_waiting(world.link, []) == []

@@ -335,7 +335,6 @@ def test_a_version_that_claims_to_know_the_future_is_parked() -> None:
         lambda row: setattr(row, "versions", [WireVersion(1, -1)]),
         lambda row: setattr(row, "uid", b"short"),
         lambda row: setattr(row, "aliases", [b""]),
-        lambda row: setattr(row, "kind", 2),
         lambda row: setattr(row, "kind", 77),
     ],
 )

@@ -269,11 +269,11 @@ def test_rows_that_others_refer_to_are_not_deleted(linked: Linked, backend: SqlB
     client = Client.objects.create(name="A")
     Invoice.objects.create(number="1", client=client, issued_on="2026-01-01")
     with pytest.raises(RowRefused) as refused, backend.savepoint():
-        backend.delete_rows(linked.tables["crm.Client"], [str(client.pk)])
+        backend.delete_rows([("crm.Client", [str(client.pk)])])
     assert "crm_invoice" in refused.value.detail
     Invoice.objects.all().delete()
     with backend.savepoint():
-        backend.delete_rows(linked.tables["crm.Client"], [str(client.pk)])
+        backend.delete_rows([("crm.Client", [str(client.pk)])])
     assert Client.objects.count() == 0
 
 
@@ -286,9 +286,9 @@ def test_deleting_takes_many_to_many_rows_of_both_sides(linked: Linked, backend:
     one.tags.add(tag)
     two.tags.add(tag)
     with backend.savepoint():
-        backend.delete_rows(linked.tables["crm.Client"], [str(one.pk)])
+        backend.delete_rows([("crm.Client", [str(one.pk)])])
         assert execute("SELECT client_id FROM crm_client_tags") == [(two.pk,)]
-        backend.delete_rows(linked.tables["crm.Tag"], [str(tag.pk)])
+        backend.delete_rows([("crm.Tag", [str(tag.pk)])])
     assert execute("SELECT * FROM crm_client_tags") == []
 
 

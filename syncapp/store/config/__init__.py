@@ -89,6 +89,7 @@ def rebind(link_name: str, *, using: str = "default") -> list[str]:
             applied_seq=0,
             applied_tag=b"",
             peer_head=0,
+            floor_seq=0,
             reason_code="",
             reason_params={},
         )

@@ -24,6 +24,7 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
@@ -32,6 +33,8 @@ from syncapp.store.sql.matching import Matcher
 from syncapp.store.sql.memories import Memories, Problems
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
+from syncapp.store.sql.removal import Removal
+from syncapp.store.sql.tombstones import Tombstones
 from syncapp.store.sql.writing import Writer
 
 
@@ -44,6 +47,8 @@ class SqlBackend:
         self._records = RecordTable(self._database)
         self._reader = Reader(self._database)
         self._writer = Writer(self._database, self._reader)
+        self._removal = Removal(self._database)
+        self._tombstones = Tombstones(self._database)
         self._links = LinkTables(self._database)
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
@@ -141,8 +146,46 @@ class SqlBackend:
     ) -> None:
         self._writer.update(self._layout().table(table), fields, rows)
 
-    def delete_rows(self, table: int, pks: Collection[str]) -> None:
-        self._writer.delete(self._layout().table(table), pks)
+    # -- deletions --
+
+    def references(self, label: str, pks: Collection[str]) -> list[Reference]:
+        return self._removal.references(label, pks)
+
+    def snapshot(self, label: str, pks: Collection[str]) -> dict[str, dict[str, Any]]:
+        return self._removal.snapshot(label, pks)
+
+    def detach(self, label: str, field: str, pks: Collection[str]) -> None:
+        self._removal.detach(label, field, pks)
+
+    def delete_rows(self, rows: Sequence[tuple[str, Collection[str]]]) -> None:
+        self._removal.delete(rows)
+
+    def restore_row(self, label: str, values: Mapping[str, Any]) -> str:
+        return self._removal.restore(label, values)
+
+    def add_archive(self, rows: Sequence[ArchiveRow]) -> None:
+        self._tombstones.add_archive(rows)
+
+    def archived(self, uids: Collection[bytes]) -> dict[bytes, ArchiveRow]:
+        return self._tombstones.archived(uids)
+
+    def drop_archive(self, uids: Collection[bytes]) -> None:
+        self._tombstones.drop_archive(uids)
+
+    def hasten(self, uids: Collection[bytes]) -> None:
+        self._tombstones.hasten(uids)
+
+    def offer(self, link: int, record: int) -> None:
+        self._tombstones.offer(link, record)
+
+    def tombstones(self, after: int, limit: int) -> list[Record]:
+        return self._tombstones.tombstones(after, limit)
+
+    def knowers(self, records: Sequence[Record]) -> dict[int, list[Knower]]:
+        return self._tombstones.knowers(records)
+
+    def forget(self, records: Sequence[Record], floors: Mapping[int, int]) -> None:
+        self._tombstones.forget(records, floors)
 
     # -- links --
 

@@ -28,6 +28,8 @@ _CURSORS = (
     "base_seq",
     "again_seq",
     "again_parked",
+    "offered_id",
+    "floor_seq",
     "peer_instance",
     *_TOTALS,
     *_PEER_TOTALS,
@@ -147,6 +149,8 @@ class LinkTables:
             base=row["base_seq"],
             again=row["again_seq"],
             again_parked=row["again_parked"],
+            offered=row["offered_id"],
+            floor=row["floor_seq"],
         )
 
     def save_cursors(self, cursors: LinkCursors) -> bool:
@@ -154,6 +158,7 @@ class LinkTables:
             *(cursors.acked.seq, cursors.acked.tag, cursors.applied.seq, cursors.applied.tag),
             *(cursors.scanned, cursors.peer_head, cursors.last_exchange, cursors.lag),
             *(cursors.base, cursors.again, cursors.again_parked),
+            *(cursors.offered, cursors.floor),
             cursors.peer_instance or None,
             *msgspec.structs.astuple(cursors.totals),
             *msgspec.structs.astuple(cursors.peer_totals),

@@ -11,8 +11,8 @@ from syncapp.errors import StoreError
 from syncapp.store.base import InstanceState
 from syncapp.store.sql.database import Database, Row
 
-_COLUMNS = '"id", "table_id", "pk_text", "uid", "alive", "seq", "entries"'
-_FROM = f'SELECT {_COLUMNS} FROM "syncapp_record"'
+COLUMNS = '"id", "table_id", "pk_text", "uid", "alive", "seq", "entries"'
+_FROM = f'SELECT {COLUMNS} FROM "syncapp_record"'
 # `AND "alive"`, as the partial index has it, so that the index serves.
 _BY_PK = f'{_FROM} WHERE "table_id" = %s AND "alive" AND "pk_text" IN {{}}'
 _BY_UID = f'{_FROM} WHERE "uid" IN {{}}'
@@ -25,7 +25,7 @@ _ADD_ALIAS = (
     'ON CONFLICT ("uid") DO UPDATE SET "record_id" = excluded."record_id"'
 )
 _AFTER = f'{_FROM} WHERE "seq" > %s ORDER BY "seq", "id" LIMIT %s'
-_INSERT = f'INSERT INTO "syncapp_record" ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s)'
+_INSERT = f'INSERT INTO "syncapp_record" ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s)'
 _CHANGING = ("table_id", "pk_text", "uid", "alive", "seq", "entries")
 _INSTANCE = 'SELECT "instance", "epoch", "head_seq", "head_tag" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
 _GLANCE = (
@@ -57,16 +57,16 @@ class RecordTable:
         return bool(pending), Cursor(seq, bytes(tag))
 
     def by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
-        return {row[2]: _record(row) for row in self._database.query_in(_BY_PK, pks, [table])}
+        return {row[2]: record_of(row) for row in self._database.query_in(_BY_PK, pks, [table])}
 
     def by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
         """Records by the names asked for, which may be aliases."""
-        records = map(_record, self._database.query_in(_BY_UID, uids))
+        records = map(record_of, self._database.query_in(_BY_UID, uids))
         found = {record.uid: record for record in records}
         unknown = [uid for uid in uids if uid not in found]
         aliases: dict[bytes, int] = dict(self._database.query_in(_ALIASES, unknown))
         if aliases:
-            by_id = {row[0]: _record(row) for row in self._database.query_in(_BY_ID, set(aliases.values()))}
+            by_id = {row[0]: record_of(row) for row in self._database.query_in(_BY_ID, set(aliases.values()))}
             found |= {bytes(uid): by_id[id] for uid, id in aliases.items()}
         return found
 
@@ -87,7 +87,7 @@ class RecordTable:
         return found
 
     def after(self, seq: int, limit: int) -> list[Record]:
-        return [_record(row) for row in self._database.query(_AFTER, [seq, limit])]
+        return [record_of(row) for row in self._database.query(_AFTER, [seq, limit])]
 
     def save(self, records: Iterable[Record]) -> None:
         new: list[Record] = []
@@ -134,7 +134,7 @@ class RecordTable:
         return (bytes(rows[0][0]) or None) if rows else None
 
 
-def _record(row: Row) -> Record:
+def record_of(row: Row) -> Record:
     id, table, pk, uid, alive, seq, entries = row
     return Record(id, table, pk, bytes(uid), bool(alive), seq, unpack_entries(entries))
 

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from django.db import models
 
 from syncapp.core.mapping import Kind
 from syncapp.store.base import RowRefused, Values
@@ -20,7 +18,7 @@ from syncapp.store.triggers.base import unique_sets
 
 
 class Writer:
-    """Inserts, updates and deletes rows."""
+    """Inserts and updates rows."""
 
     def __init__(self, database: Database, reader: Reader) -> None:
         self._database = database
@@ -177,23 +175,6 @@ class Writer:
             self._refers(references_of(field), [held for _, held in new])
             self._database.many(f"INSERT INTO {table} ({source}, {target}) VALUES (%s, %s)", new)
 
-    # -- delete --
-
-    def delete(self, layout: TableLayout, pks: Collection[str]) -> None:
-        """Delete rows and their many-to-many memberships on either side."""
-        keys = [layout.raw_key(pk) for pk in pks]
-        with self._database.savepoint(check=False):
-            self._database.mute()
-            for table, column in _memberships(layout.binding.model):
-                self._delete(table, column, keys)
-            self._delete(layout.binding.db_table, layout.binding.pk_column, keys)
-            for table, column in _referrers(layout.binding.model):
-                self._database.references.deleted(table, column, pks)
-
-    def _delete(self, table: str, column: str, keys: Sequence[Any]) -> None:
-        quote = self._database.quote
-        self._database.run_in(f"DELETE FROM {quote(table)} WHERE {quote(column)} IN {{}}", keys)
-
 
 def _odd_texts(keys: Sequence[Any], length: int | None) -> list[str]:
     """Texts that nobody uses, within ``length`` characters: private ones of Unicode where there is no room for more."""
@@ -220,25 +201,3 @@ def _by_shape(
         present = tuple(value is not OMITTED for value in row)
         groups[present].append((number, tuple(value for value in row if value is not OMITTED)))
     yield from groups.items()
-
-
-def _foreign_keys(model: type[models.Model]) -> Iterator[models.ForeignKey[Any, Any]]:
-    """The foreign keys that refer to ``model``, those without a name on its side too."""
-    for relation in model._meta.get_fields(include_hidden=True):
-        field = getattr(relation, "field", None)
-        if relation.auto_created and not relation.concrete and isinstance(field, models.ForeignKey):
-            yield field
-
-
-def _memberships(model: type[models.Model]) -> Iterator[tuple[str, str]]:
-    """Tables behind automatic many-to-many relations, and their columns that refer to ``model``."""
-    for field in _foreign_keys(model):
-        if field.model._meta.auto_created:
-            yield field.model._meta.db_table, field.column
-
-
-def _referrers(model: type[models.Model]) -> Iterator[tuple[str, str]]:
-    """Other tables' foreign keys to ``model`` that the database enforces."""
-    for field in _foreign_keys(model):
-        if references_of(field) is not None and not field.model._meta.auto_created:
-            yield field.model._meta.db_table, field.column

@@ -1,0 +1,258 @@
+"""The part of applying a peer's batch in which records are deleted.
+
+What a deletion does to a record is ruled in `core.liveness`; how rows are taken away in `store.removal`. In one wave:
+
+* rows that nothing refers to go first, so that their unique values and their places are free,
+* then comes what is created and changed (`store.apply`): it may let go of rows that are to be deleted,
+* when all waves are over, the rest goes, with what the models of its referrers say.
+
+A record that is dead here stays known: what comes for it later meets its grave (`store.graves`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from syncapp.core.changes import WHOLE, Entry, Record, RowKind
+from syncapp.core.liveness import Judgement, Ruling, on_deletion
+from syncapp.core.merge import merge_field
+from syncapp.store.base import Backend, RowRefused, Setup
+from syncapp.store.graves import Graves
+from syncapp.store.lives import Context, Lives
+from syncapp.store.parked import Incoming
+from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root, seal_rows
+from syncapp.store.resolve import Resolver
+from syncapp.store.sealing import new_uid, seal
+
+
+class _Doomed(NamedTuple):
+    """A living record whose deletion was ruled."""
+
+    change: Incoming
+    record: Record
+    judgement: Judgement
+
+
+class Deletions(Lives):
+    """Applies the deletions of one link within one application of changes.
+
+    ``arrived`` is told of records that are gone: somebody may have waited for that.
+    """
+
+    def __init__(
+        self, context: Context, resolver: Resolver, arrived: Callable[[Iterable[bytes]], None]
+    ) -> None:
+        super().__init__(context)
+        self._resolver = resolver
+        self._arrived = arrived
+        #: Deletions of rows that others still refer to: they wait for the end.
+        self._pending: list[tuple[Incoming, bytes]] = []
+        self._doomed: dict[Place, _Doomed] = {}
+
+    # -- sorting out ----------------------------------------------------------------------------------------
+
+    def split(self, changes: Iterable[Incoming]) -> list[Incoming]:
+        """Part a deletion from what the same change says beside it: that meets the grave afterwards, like any edit."""
+        found: list[Incoming] = []
+        for change in changes:
+            if not change.cells and change.kind == RowKind.DELETED:
+                continue  # its date was refused: it waits for that alone
+            if not self.kills(change) or len(change.cells) == 1:
+                found.append(change)
+                continue
+            status = self.status(change.table)
+            rest = {field: cell for field, cell in change.cells.items() if field != status}
+            found.append(msgspec.structs.replace(change, cells={status: change.cells[status]}))
+            counted = frozenset[int]() if change.problem else change.counted
+            found.append(msgspec.structs.replace(change, cells=rest, problem=0, counted=counted))
+        return found
+
+    def begin(self, changes: list[Incoming], known: Mapping[bytes, Record]) -> list[Incoming]:
+        """Rule on the deletions among ``changes`` and remove what is free to go; returns the other changes."""
+        others = []
+        for change in changes:
+            if not self.kills(change):
+                others.append(change)
+            elif change.uid in known:
+                self._judge(change, known[change.uid])
+            else:
+                self._remember(change)
+        levels, rest = Remover(*self._scope).free(self._roots()) if self._doomed else ([], [])
+        for level in levels:
+            self._remove(level)
+        waiting = [self._doomed[root.place] for root in rest]
+        self._pending += [(item.change, item.record.uid) for item in waiting]
+        self._doomed.clear()
+        return others
+
+    def finish(self, graves: Graves) -> bool:
+        """When all else is done: remove what was still referred to. Whether there was anything."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return False
+        # Judged anew: edits may have come since, and one deletion may have taken away what another one is about.
+        records = self.backend.records_by_uid({uid for _, uid in pending})
+        for change, uid in pending:
+            if records[uid].alive:
+                self._judge(change, records[uid])
+            else:
+                graves.meet(change, records[uid])
+        if self._doomed:
+            self._remove(self._roots())
+        self._doomed.clear()
+        return True
+
+    @property
+    def _scope(self) -> tuple[Backend, Setup, int, int]:
+        return self.backend, self.setup, self.link.id, self.now
+
+    def _roots(self) -> list[Root]:
+        return [Root(place, doomed.judgement.version) for place, doomed in self._doomed.items()]
+
+    # -- a deletion comes for a living record ---------------------------------------------------------------
+
+    def _judge(self, change: Incoming, record: Record) -> None:
+        status = self.status(change.table)
+        word = change.cells[status]
+        if word.version is None:
+            self.account(change, record, "duplicate")  # the sender's row was gone before it could travel
+            return
+        known = record.entries.get(status)
+        edits = {f: entry.version for f, entry in record.entries.items() if f not in (status, WHOLE)}
+        judgement = on_deletion(
+            known.version if known else None,
+            edits,
+            word.version,
+            self.numbering.origin,
+            revives=self.two_way(change.table),
+            one_way=not self.sends(change.table),
+        )
+        if judgement.ruling is Ruling.DELETE:
+            place = Place(self.setup.tables[change.table].label, record.pk)
+            if place in self._doomed:
+                self.account(change, record, "duplicate")
+            else:
+                self._doomed[place] = _Doomed(change, record, judgement)
+            return
+        if judgement.ruling is Ruling.REVIVE:
+            # The word is new to everybody, the peer too, and goes with the record whole (see `store.feed.pick`).
+            record.seq = self.numbering.next()
+            record.entries[status] = Entry(judgement.version, record.seq, 0)
+        elif known is not None:
+            record.entries[status] = known._replace(version=judgement.version)
+        self.backend.save_records([record])
+        if judgement.ruling in (Ruling.REVIVE, Ruling.LOST):
+            self.conflict(change, record, True, False, judgement.version, word.version)
+        self.account(change, record, "duplicate" if judgement.ruling is Ruling.DUPLICATE else "superseded")
+
+    def _remember(self, change: Incoming) -> None:
+        """A deletion of a record that is not known: should the record come by another way, it finds its grave."""
+        word = change.cells[self.status(change.table)]
+        record = Record(0, change.table, "", change.uid, alive=False, entries={})
+        if word.version is not None:
+            record.entries[self.status(change.table)] = Entry(word.version, 0, self.link.id)
+        self.backend.save_records([record])
+        if change.aliases:
+            self.backend.add_pairs(self.link.id, [record.id])
+            for name in change.aliases:
+                self.backend.rename(record, name)
+        self.account(change, record, "applied")
+
+    # -- removing -------------------------------------------------------------------------------------------
+
+    def _remove(self, roots: list[Root]) -> None:
+        remover = Remover(*self._scope)
+        removed = remover.remove(roots)
+        if remover.consequences:
+            seal_rows(
+                self.backend,
+                remover.consequences,
+                lambda rows: seal(self.backend, self.setup, rows, self.numbering),
+            )
+        self._bury(removed)
+        for place, obstacle in removed.protected.items():
+            self._protected(self._doomed[place], obstacle)
+        for place, refused in removed.refused.items():
+            self._refused(self._doomed[place], refused)
+
+    def _bury(self, removed: Removed) -> None:
+        buried: list[Record] = []
+        doomed = [self._doomed[root.place] for root in removed.gone]
+        # Looked up again: one may have gone with another one, and has a version of its own by now.
+        fresh = self.backend.records_by_uid([item.record.uid for item in doomed])
+        for item in doomed:
+            record = fresh[item.record.uid]
+            self._inter(item, record)
+            buried.append(record)
+            place = Place(self.setup.tables[record.table].label, record.pk)
+            self._mourn(item, record, removed.rows.get(place, {}))
+        self.backend.save_records(buried)
+        ids = {record.id for record in buried}
+        missing = ids - self.backend.paired(self.link.id, ids) if ids else ids
+        if missing:
+            self.backend.add_pairs(self.link.id, missing)
+        for item, record in zip(doomed, buried, strict=True):
+            self._learn_names(item.change, record)
+        self.backend.hasten({record.uid for record in buried})
+
+    def _learn_names(self, change: Incoming, record: Record) -> None:
+        if change.names == (record.uid,):
+            return
+        known = self.backend.records_by_uid(change.names)
+        for name in change.names:
+            if name not in known:
+                self.backend.rename(record, name)
+
+    def _inter(self, item: _Doomed, record: Record) -> None:
+        status, version = self.status(record.table), item.judgement.version
+        known = record.entries.get(status)
+        if not record.alive and known is not None:
+            merged = merge_field(known.version, version, equal=True)
+            assert merged.version is not None
+            version = merged.version
+        record.alive = False
+        record.seq = self.numbering.next(incoming=True)
+        record.entries[status] = Entry(version, record.seq, self.link.id)
+
+    def _mourn(self, item: _Doomed, record: Record, row: Mapping[str, Any]) -> None:
+        """Account for a record that is gone, and tell those who waited for that."""
+        change, judgement = item.change, item.judgement
+        if judgement.lost:
+            fields = self.setup.tables[record.table].fields
+            lost = {fields[n].name: row.get(fields[n].name) for n in judgement.lost if n in fields}
+            newest = max((item.record.entries[n].version for n in judgement.lost), key=lambda v: v.stamp)
+            self.conflict(change, record, False, lost, judgement.version, newest)
+        names = {record.uid, *change.names}
+        self._resolver.gone(names)
+        self._arrived(names)
+        self.account(change, record, "applied")
+
+    def _protected(self, item: _Doomed, obstacle: Obstacle) -> None:
+        params = {
+            "table": self.setup.tables[item.record.table].label,
+            "record": item.record.pk,
+            "by": obstacle.label,
+            "field": obstacle.field,
+            "count": obstacle.many,
+        }
+        self.ledger.park(item.change, 0, "protected", params, self._guard(obstacle))
+
+    def _guard(self, obstacle: Obstacle) -> bytes | None:
+        """The uid of a row in the way, so that its end is noticed; None where it would not be."""
+        for table in self.setup.tables.values():
+            if table.label == obstacle.label and not self.setup.captured.isdisjoint(table.fields):
+                record = self.backend.records_by_pk(table.number, [obstacle.pk]).get(obstacle.pk)
+                if record is None:
+                    uid = new_uid(self.numbering, self.now)
+                    record = Record(0, table.number, obstacle.pk, uid, entries={})
+                    self.backend.save_records([record])
+                return record.uid
+        return None
+
+    def _refused(self, item: _Doomed, refused: RowRefused) -> None:
+        label = self.setup.tables[item.record.table].label
+        params = {"table": label, "record": item.record.pk, "detail": refused.detail}
+        self.ledger.park(item.change, 0, "change", params)

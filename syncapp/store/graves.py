@@ -1,0 +1,177 @@
+"""The part of applying a peer's batch that meets dead records: what comes too late, and what brings a record back.
+
+A record whose row is gone here stays known, with the version of its deletion: its grave. An edit that comes for it is
+superseded, or brings it back (`core.liveness`): then the record is created anew, under its old name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from syncapp.core.changes import Entry, Record, RowKind
+from syncapp.core.clock import Version, join
+from syncapp.core.liveness import Ruling, on_alive, on_edits, returned, revival
+from syncapp.core.merge import Merged, Outcome, merge_field
+from syncapp.store.lives import Context, Lives
+from syncapp.store.parked import Cell, Incoming
+from syncapp.store.writing import Write
+
+
+class _Return(NamedTuple):
+    """A dead record that comes back: its status from now on, and the link that this came by (0: ruled here).
+
+    ``grave``: the deletion that is undone.
+    """
+
+    record: Record
+    version: Version
+    via: int
+    grave: Version | None
+
+
+class Graves(Lives):
+    """The dead records of one application of changes over one link.
+
+    ``complete`` adds to a change what is parked of its record; ``want`` asks for the whole of it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        complete: Callable[[Incoming], Incoming],
+        want: Callable[[Incoming], None],
+    ) -> None:
+        super().__init__(context)
+        self._complete = complete
+        self._want = want
+        self._returns: dict[bytes, _Return] = {}
+        self._anew: dict[bytes, set[int]] = {}
+
+    def meet(self, change: Incoming, record: Record) -> Incoming | None:
+        """A change for a record whose row is gone here. Returns it if it brings the record back."""
+        status = self.status(change.table)
+        grave, word = record.entries.get(status), self.word(change)
+        if word is not None and word.value is False:
+            self._deepen(change, record, word)
+            return None
+        found = self._resurrection(change, record, grave.version if grave else None, word)
+        if found is None:
+            return None
+        if change.kind != RowKind.WHOLE:
+            whole = self._complete(change)
+            if whole.kind != RowKind.WHOLE:
+                self._want(change)
+                return None
+            change = whole
+        self._returns[change.uid] = found
+        return change
+
+    def _resurrection(
+        self, change: Incoming, record: Record, grave: Version | None, word: Cell | None
+    ) -> _Return | None:
+        """The end of being dead, if ``change`` is that; else what it says is accounted for."""
+        version, status = grave, self.status(change.table)
+        if word is not None and word.version is not None:
+            one_way = not self.sends(change.table)
+            spoken = on_alive(grave, word.version, self.numbering.origin, alive=False, one_way=one_way)
+            if spoken.ruling is Ruling.REVIVE:
+                return _Return(record, spoken.version, self.link.id, grave)
+            version = spoken.version
+        edits = {field: cell.version for field, cell in change.cells.items() if field != status}
+        newer, lost = on_edits(grave, edits)
+        if grave is not None and newer and self.two_way(change.table):
+            return _Return(record, revival(grave, newer, self.numbering.origin), 0, grave)
+        self._too_late(change, record, version, lost)
+        return None
+
+    def _too_late(
+        self, change: Incoming, record: Record, version: Version | None, lost: tuple[int, ...]
+    ) -> None:
+        """An edit of a record that stays dead: superseded, and kept where its author could not know."""
+        status, fields = self.status(change.table), self.setup.tables[change.table].fields
+        known = record.entries.get(status)
+        agreed = self.sends(change.table) or self.receives(change.table)
+        unseen = {field: cell for field, cell in change.cells.items() if agreed and field in lost}
+        versions = [cell.version for cell in unseen.values() if cell.version is not None]
+        if versions and version is not None:
+            values = {fields[field].name: _plain(cell.value) for field, cell in unseen.items()}
+            newest = max(versions, key=lambda version: version.stamp)
+            self.conflict(change, record, False, values, version, newest)
+            for edit in versions:  # seen from now on: the same edit is no news when it comes again
+                version = join(version, edit)
+        if known is not None and version is not None and version != known.version:
+            record.entries[status] = known._replace(version=version)
+            self.backend.save_records([record])
+        self.ledger.supersede(change, "deleted")
+
+    def _deepen(self, change: Incoming, record: Record, word: Cell) -> None:
+        """Deleted on both sides."""
+        status = self.status(change.table)
+        known = record.entries.get(status)
+        merged = merge_field(known.version if known else None, word.version, equal=True)
+        if merged.version is not None and merged.outcome.writes:
+            record.seq = self.numbering.next(incoming=True)
+            record.entries[status] = Entry(merged.version, record.seq, self.link.id)
+        elif merged.version is not None and known is not None:
+            record.entries[status] = known._replace(version=merged.version)
+        self.backend.save_records([record])
+        same = merged.outcome in (Outcome.DUPLICATE, Outcome.BASELINE)
+        result = "applied" if merged.outcome.writes else "duplicate" if same else "superseded"
+        self.account(change, record, result, alive=False)
+
+    # -- coming back ----------------------------------------------------------------------------------------
+
+    def returning(self, changes: Iterable[Incoming]) -> list[Write]:
+        """The dead records among those of ``changes`` that are to be created again."""
+        return [
+            Write(change, self._returns[change.uid].record, create=True)
+            for change in changes
+            if change.uid in self._returns
+        ]
+
+    def dated(self, writes: Iterable[Write]) -> None:
+        """Give the fields of records that came back their versions, before they are settled."""
+        for write in writes:
+            back = self._returns.get(write.change.uid)
+            if back is None or write.failed is not None:
+                continue
+            entries, origin = write.record.entries, self.numbering.origin
+            anew: set[int] = set()
+            for field, verdict in write.verdicts.items():
+                known = entries.pop(field, None)
+                version, again = returned(known.version if known else None, verdict.cell.version, origin)
+                verdict.merged = Merged(Outcome.APPLY, version)
+                if again:
+                    anew.add(field)
+            self._anew[write.change.uid] = anew
+
+    def settled(self, write: Write) -> bool:
+        """After a record's fields were settled: is it one that came back? Then it lives, and its status says so."""
+        back = self._returns.get(write.change.uid)
+        if back is None:
+            return False
+        record, status = write.record, self.status(write.record.table)
+        local = back.via == 0 or bool(self._anew[write.change.uid])
+        number = self.numbering.next(incoming=not local)
+        for field in self._anew[write.change.uid]:
+            if field in record.entries:
+                record.entries[field] = record.entries[field]._replace(via=0, seq=number)
+        record.entries[status] = Entry(back.version, number, back.via)
+        record.alive, record.seq = True, number
+        if back.via == 0 and back.grave is not None:
+            newest = max((c.version for c in write.change.cells.values() if c.version), key=lambda v: v.stamp)
+            self.conflict(write.change, record, True, False, newest, back.grave)
+        return True
+
+    def finish(self) -> None:
+        """The wave is over."""
+        self._returns.clear()
+        self._anew.clear()
+
+
+def _plain(value: Any) -> Any:
+    """A value as people may read it: uids in hexadecimal digits."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return [_plain(part) for part in value] if isinstance(value, list) else value

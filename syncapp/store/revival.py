@@ -1,0 +1,88 @@
+"""Bringing a deleted record back from the archive: a decision, which is an ordinary new edit of its status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncapp import errors
+from syncapp.core.changes import WHOLE, Entry, Record
+from syncapp.core.clock import edit
+from syncapp.core.liveness import known_together
+from syncapp.core.mapping import Kind
+from syncapp.store.base import Backend, FieldInfo, RowRefused, Setup, TableInfo
+from syncapp.store.deletionbase import ArchiveRow
+from syncapp.store.sealing import Numbering
+
+
+class Reviver:
+    """Revives records within the caller's transaction."""
+
+    def __init__(self, backend: Backend, setup: Setup, numbering: Numbering) -> None:
+        self._backend = backend
+        self._setup = setup
+        self._numbering = numbering
+        self._under_way: set[bytes] = set()
+
+    def revive(self, uid: bytes) -> Record:
+        """Create the record's row again from its archived values, under a new key; everybody hears of it.
+
+        What it requires comes back first. Raises `errors.NotRestorable`.
+        """
+        record = self._backend.records_by_uid([uid]).get(uid)
+        row = self._backend.archived([record.uid]).get(record.uid) if record else None
+        if record is None or record.alive or row is None or record.table not in self._setup.tables:
+            code = errors.NotDeleted if record is not None and record.alive else errors.NotArchived
+            raise code(record=uid.hex())
+        table = self._setup.tables[record.table]
+        self._under_way.add(record.uid)
+        values, changed = self._values(table, row)
+        try:
+            with self._backend.savepoint():
+                record.pk = self._backend.restore_row(row.label, values)
+        except RowRefused as refused:
+            raise errors.NotRestored(table=table.label, record=row.pk, detail=refused.detail) from refused
+        self._date(record, table, changed)
+        self._backend.save_records([record])
+        self._backend.drop_archive([record.uid])
+        self._backend.hasten({record.uid})
+        return record
+
+    def _date(self, record: Record, table: TableInfo, changed: set[int]) -> None:
+        """The status, and what could not come back as it was, is decided now, in knowledge of all that was."""
+        record.alive, record.seq = True, self._numbering.next()
+        known = known_together(entry.version for f, entry in record.entries.items() if f != WHOLE)
+        version = edit(self._backend.now(), self._numbering.origin, known)
+        for field in {table.status, *(changed & record.entries.keys())}:
+            record.entries[field] = Entry(version, record.seq, 0)
+
+    # -- relations ------------------------------------------------------------------------------------------
+
+    def _values(self, table: TableInfo, row: ArchiveRow) -> tuple[dict[str, Any], set[int]]:
+        """The archived values with relations to rows as they are now, and the fields that this changed."""
+        values, changed = dict(row.values), set()
+        for field in table.fields.values():
+            uids = row.targets.get(field.name)
+            if uids is None or field.name not in values:
+                continue
+            before = values[field.name]
+            held = before if isinstance(before, list) else [before]
+            pairs = zip(held, uids, strict=True)
+            found = [(self._target(field, str(key), uid), uid) for key, uid in pairs]
+            alive = [key for key, _ in found if key is not None]
+            if len(alive) < len(held):
+                changed.add(field.number)
+            single = alive[0] if alive else None
+            values[field.name] = sorted(alive) if field.type.kind is Kind.RELATIONS else single
+        return values, changed
+
+    def _target(self, field: FieldInfo, key: str, uid: str) -> str | None:
+        """The key of a relation's target by now; None where it is gone."""
+        if not uid:
+            return key if self._backend.existing(field.target, [key]) else None
+        name = bytes.fromhex(uid)
+        record = self._backend.records_by_uid([name]).get(name)
+        if record is None:
+            return None
+        if not record.alive and field.required and record.uid not in self._under_way:
+            record = self.revive(record.uid)
+        return record.pk if record.alive else None
