@@ -452,6 +452,10 @@ class Backend(DeletionBackend, Protocol):
         """How far a table was looked through; None: it is done."""
         ...
 
+    def doubt_pairs(self, link: int) -> None:
+        """The peer may lack any of them, or have it as it was long ago: each goes whole once more."""
+        ...
+
     def drop_pairs(self, link: int, records: Collection[int]) -> None: ...
 
     # -- problems, conflicts, log --

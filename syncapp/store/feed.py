@@ -87,7 +87,7 @@ def pick(
         if entry.seq > clear and field in out and not _from_peer(entry, peer)
     ]
     note = record.entries.get(WHOLE)
-    whole = note is not None and note.seq > clear and note.via != peer.link
+    whole = note is not None and note.seq > clear and (note.via != peer.link or note.seq <= peer.again)
     if not record.alive:
         return Picked(record, RowKind.DELETED, (status,)) if status in fields else None
     entering = not paired and any(
@@ -95,7 +95,7 @@ def pick(
     )
     if not (fields or whole or entering):
         return None
-    if whole or not paired or status in fields or record.seq <= peer.again:
+    if whole or not paired or status in fields:
         return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
 
@@ -142,7 +142,6 @@ class FeedReader:
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
-        self._after = 0
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None
@@ -152,7 +151,7 @@ class FeedReader:
         ``leftover``: the journal was not drained whole, so rows of the records that are read are sealed first.
         ``sealed``: all records above ``after``, in order, where the caller has just sealed them.
         """
-        self._leftover, self._after = leftover, after.seq
+        self._leftover = leftover
         found = self._backend.records_after(after.seq, records) if sealed is None else sealed[:records]
         while leftover and self._seal_rows_of(found):
             found = self._backend.records_after(after.seq, records)
@@ -310,9 +309,8 @@ class FeedReader:
             records = list(self._uids.records(targets))
             if self._leftover and self._seal_rows_of(records):
                 records = list(self._backend.records_by_uid([record.uid for record in records]).values())
-            paired = self._backend.paired(self._peer.link, [r.id for r in records]) if records else set()
-            paired -= {r.id for r in records if self._after < r.seq <= self._peer.again}
-            lacking = [r for r in records if r.alive and r.id not in paired]
+            pairs = self._backend.pairs(self._peer.link, [r.id for r in records]) if records else {}
+            lacking = [r for r in records if r.alive and pairs.get(r.id, 1)]
             stopped = self._filters.sift(lacking).stopped
             level = [
                 self._held(Picked(r, RowKind.WHOLE, tuple(sorted(out))))

@@ -5,7 +5,8 @@ tokens of the conversations (`store.twins`). What does not fit means that a data
 that there are two copies of it. The restored program finds out itself, since its peer says what it remembers of it
 (`messages.Known`). It takes a new epoch, once, and connects again:
 
-- to the restored program everything goes that is above its own cursor, also what once came from it (`cursors.again`);
+- to the restored program everything goes that is above its own cursor, also what once came from it (`cursors.again`),
+  records whole, since it may have lost them (`Backend.doubt_pairs`);
 - its own feed begins anew for each link: cursors of an older epoch count as the beginning.
 
 Merging makes all of that idempotent. Edits made in between are in no danger: see `store.runs`.
@@ -134,6 +135,7 @@ class Meeting:
             cursors.applied = START
             cursors.again = self._state.head.seq
             cursors.again_parked = max(now, self._backend.last_parked(cursors.link))
+            self._backend.doubt_pairs(cursors.link)
         if lost:
             cursors.scanned = min(cursors.scanned, cursors.base)
             cursors.peer_totals = Totals()

@@ -291,6 +291,10 @@ class MemoryBackend(MemoryDeletion):
         self._pairs(link, self.database.pairs[link] | set(records))
         self._forget_left(link, {r for r in records if self.database.left[link].get(r, whole + 1) <= whole})
 
+    def doubt_pairs(self, link: int) -> None:
+        sure = self.database.pairs[link] - self.database.left[link].keys()
+        self.mark_left(link, dict.fromkeys(sure, 1))
+
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._pairs(link, self.database.pairs[link] - set(records))
         self._forget_left(link, records)

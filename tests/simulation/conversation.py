@@ -13,7 +13,7 @@ from syncapp import errors
 from syncapp.core import effects as fx
 from syncapp.core.codec import Decoder, Encoder, Frame
 from syncapp.core.mapping import Agreement
-from syncapp.core.messages import CAPABILITIES, Hello, Limits
+from syncapp.core.messages import CAPABILITIES, Limits
 from syncapp.core.session import Now, Role, Session, State
 from tests.simulation.network import End
 
@@ -101,7 +101,7 @@ class Conversation:
         self.world.note(f"{self.process.name} {self.session.role.value} over: {error}")
         if isinstance(error, errors.ProtocolError) and not self.world.lossy:
             raise AssertionError(f"a protocol error on an ordered road: {error}")
-        if isinstance(error, errors.Restored | errors.OtherInstance | errors.SameInstance):
+        if isinstance(error, errors.Restored | errors.OtherInstance | errors.SameInstance | errors.Twin):
             raise AssertionError(f"wrongly refused: {error}")
         if self.session.role is Role.ACTIVE:
             self.process.again(self.link)
@@ -178,10 +178,7 @@ class Conversation:
                 if talk.link == self.link and talk is not self and talk.session.state is not State.CLOSED:
                     talk.session.fail(errors.Superseded(), self.instance.now())
                     talk.perform()
-        mine = self.store.greeting(self.link)
-        hello = Hello(
-            instance=mine.instance,
-            epoch=mine.epoch,
+        hello = self.store.greeting(self.link, self.token).hello(
             boot=self.process.boot,
             title=self.instance.label,
             software="simulated",
@@ -189,16 +186,20 @@ class Conversation:
             capabilities=CAPABILITIES,
             limits=self.session.limits,
             user_matching="login",
-            catalogue=mine.catalogue,
-            head=mine.head,
-            have=mine.have,
         )
         return lambda now: self.session.greet(hello, now)
 
     def go(self, agreed: Any, now: Now) -> None:
         if self.session.role is Role.ACTIVE:
             self.process.backoff[self.link].reset()
-        self.session.go(agreed.position, now, totals=agreed.totals, want=agreed.want)
+        self.session.go(
+            agreed.position,
+            now,
+            totals=agreed.totals,
+            want=agreed.want,
+            peer_has=agreed.peer_has,
+            have=agreed.have,
+        )
         self.process.later(RENEW_EVERY, self.care)
 
     def care(self, rounds: int = 1) -> None:

@@ -243,6 +243,9 @@ class SqlBackend:
     def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
         self._links.save_refilter(link, table, state)
 
+    def doubt_pairs(self, link: int) -> None:
+        self._links.doubt_pairs(link)
+
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._links.drop_pairs(link, records)
 

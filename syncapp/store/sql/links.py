@@ -117,6 +117,7 @@ _SAVE_REFILTER = (
     'UPDATE "syncapp_linktable" SET "refilter_after" = %s, "refilter_until" = %s '
     'WHERE "link_id" = %s AND "table_id" = %s'
 )
+_DOUBT = 'UPDATE "syncapp_pair" SET "left" = 1 WHERE "link_id" = %s AND "left" = 0'
 _UNPAIR = 'DELETE FROM "syncapp_pair" WHERE "link_id" = %s AND "record_id" IN {}'
 
 
@@ -253,6 +254,9 @@ class LinkTables:
     def save_refilter(self, link: int, table: int, state: Refilter | None) -> None:
         after, until = (None, 0) if state is None else (state.after, state.until)
         self._database.run(_SAVE_REFILTER, [after, until, link, table])
+
+    def doubt_pairs(self, link: int) -> None:
+        self._database.run(_DOUBT, [link])
 
     def drop_pairs(self, link: int, records: Collection[int]) -> None:
         self._database.run_in(_UNPAIR, records, [link])
