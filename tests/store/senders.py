@@ -12,7 +12,7 @@ import msgspec
 
 from project.crm.models import Client, Order, Tag
 from syncapp.core.changes import START, Batch, Cursor, Row, RowKind, Section, WireVersion
-from syncapp.core.clock import Version, make_origin
+from syncapp.core.clock import Version, instance_of, make_origin
 from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.models import Conflict, Link, LinkTable, LogEntry, Mapping
@@ -103,9 +103,9 @@ class Sender:
         return record.entries[self.fields[table, name]].version
 
     @property
-    def origin(self) -> bytes:
+    def instance(self) -> bytes:
         with self.backend.transaction():
-            return self.backend.instance().origin
+            return instance_of(self.backend.instance().origin)
 
     # -- the peer --
 
