@@ -113,8 +113,23 @@ class IncompatibleTypes(ConfigError):
 class LossyTypes(ConfigError):
     code = "lossy_types"
     template = N_(
-        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} '
-        "there). Add lossy = true to the field to allow it."
+        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} there): {loss}. '
+        "Add lossy = true to the field to allow it."
+    )
+
+
+class MapNotOneToOne(ConfigError):
+    code = "map_not_one_to_one"
+    template = N_(
+        'Link "{link}", field "{field}": the map gives {value} for more than one value of the other program, so it '
+        'cannot be sent back. Make the map one-to-one, or set direction = "download".'
+    )
+
+
+class TwoMaps(ConfigError):
+    code = "two_maps"
+    template = N_(
+        'Link "{link}", field "{field}": both programs translate its values by a map. Remove the map in one of them.'
     )
 
 
@@ -665,6 +680,14 @@ class ChangeError(SyncError):
 class ValueRefused(ChangeError):
     code = "value"
     template = N_('Table "{table}", field "{field}": the value {value} is refused ({detail}).')
+
+
+class UnmappedValue(ChangeError):
+    code = "unmapped_value"
+    template = N_(
+        'Table "{table}", field "{field}": the value {value} is not in the map of this field. Add it to the map; the '
+        "change then goes on by itself."
+    )
 
 
 class MissingTarget(ChangeError):

@@ -59,6 +59,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
     filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
     nothing of such a table is sent. ``transforms``: one-way field → what is done to its values on this side.
+    ``maps``: field → the peer's option values, as the configuration writes them, and ours.
     """
 
     id: int
@@ -70,13 +71,14 @@ class LinkInfo(msgspec.Struct, frozen=True):
     filters: dict[int, dict[int, tuple[Any, ...]]] = {}
     shut: dict[int, str] = {}
     transforms: dict[int, tuple[Step, ...]] = {}
+    maps: dict[int, dict[str, Any]] = {}
 
 
 class Setup(msgspec.Struct, frozen=True):
     """Everything configured, as one immutable value; read anew when ``version`` changes.
 
     ``captured``: field numbers with triggers (mapped in any link, any direction). ``logged``: link id → the field
-    numbers it sends, for links whose log is on.
+    numbers it sends, for links whose log is on. ``zone``: the time zone in which this program's days begin and end.
     """
 
     version: int
@@ -84,6 +86,7 @@ class Setup(msgspec.Struct, frozen=True):
     links: dict[int, LinkInfo]
     captured: frozenset[int]
     logged: dict[int, frozenset[int]] = {}
+    zone: str = "UTC"
 
 
 class InstanceState(msgspec.Struct):
@@ -259,6 +262,9 @@ SUM_RANGE = "sum_range"
 #: Longer texts are kept cut to this many characters in the log.
 LOGGED_TEXT = 1000
 
+#: When a problem is tried again that only an edit or a person can solve.
+NEVER = 2**62
+
 Key = tuple[Any, ...]
 Values = dict[int, Any]
 
@@ -274,6 +280,9 @@ class RowRefused(Exception):
 
 class BadValue(Exception):
     """A stored or received value is not of its field's type. Says what is wrong."""
+
+    #: The code of the problem that it becomes.
+    code = "value"
 
 
 class Backend(Protocol):
@@ -468,6 +477,10 @@ class Backend(Protocol):
         ...
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]: ...
+
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        """Parked outgoing values of the link that are to be tried again by ``now``."""
+        ...
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]: ...
 

@@ -201,14 +201,7 @@ class MemoryBackend:
 
     def check(self, table: int, field: int, value: Any) -> str:
         spec = self.database.setup.tables[table].fields[field].type
-        if spec.kind is Kind.TEXT and isinstance(value, str):
-            if "\x00" in value:
-                return "the text contains a NUL character"
-            if spec.length is not None and len(value) > spec.length:
-                return f"longer than {spec.length} characters"
-        if spec.kind in EXACT:
-            return checker(spec)(value)
-        return ""
+        return checker(spec)(value) if spec.kind is Kind.TEXT or spec.kind in EXACT else ""
 
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
         return [self.database.insert(table, values) for values in rows]
@@ -331,6 +324,10 @@ class MemoryBackend:
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         return [p for p in self._incoming(link) if p.next_try <= now][:limit]
+
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        found = [p for p in self.database.problems.values() if p.link == link and p.way == "out"]
+        return [msgspec.structs.replace(p) for p in found if p.next_try <= now][:limit]
 
     def _incoming(self, link: int) -> list[ProblemRow]:
         found = self.database.problems.values()

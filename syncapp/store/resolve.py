@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from syncapp import details
 from syncapp.core.changes import split_uids
 from syncapp.core.mapping import Kind
 from syncapp.core.rules import Merge
-from syncapp.store.base import Backend, FieldInfo, Key, LinkInfo, Setup
+from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
+from syncapp.store.faults import fault
+from syncapp.store.options import ValueMap, translated
 from syncapp.store.parked import Incoming
 
 if TYPE_CHECKING:
@@ -19,13 +22,14 @@ if TYPE_CHECKING:
 class Local(NamedTuple):
     """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not.
 
-    ``fault``: why it is no value of its field at all.
+    ``fault``: why it is no value of its field at all; ``code``: of the problem that it then is.
     """
 
     value: Any
     ready: bool = True
     missing: bytes | None = None
     fault: str = ""
+    code: str = "value"
 
 
 class Matches(NamedTuple):
@@ -42,10 +46,13 @@ class Matches(NamedTuple):
 class Resolver:
     """Looks up, once per batch, what incoming changes refer to."""
 
-    def __init__(self, backend: Backend, setup: Setup, link: LinkInfo) -> None:
+    def __init__(
+        self, backend: Backend, setup: Setup, link: LinkInfo, maps: Mapping[int, ValueMap] | None = None
+    ) -> None:
         self._backend = backend
         self._setup = setup
         self._link = link
+        self._maps = maps or {}
         self._keys: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
         self._gone: set[bytes] = set()
@@ -85,16 +92,20 @@ class Resolver:
             if value is None:
                 return Local(None)
             if not isinstance(value, bytes):
-                return Local(None, fault="a relation travels as a uid")
+                return Local(None, fault=fault(details.NO_UID))
             key = self._keys.get(value)
             return Local(key) if key is not None else Local(None, ready=False, missing=value)
         if field.type.kind is Kind.RELATIONS:
             return self._local_list(value, union=field.merge is Merge.UNION)
+        if field.number in self._maps:
+            value = translated(self._maps[field.number].into, value)
+            if isinstance(value, BadValue):
+                return Local(None, fault=value.args[0], code=value.code)
         return Local(value)
 
     def _local_list(self, value: Any, *, union: bool) -> Local:
         if not isinstance(value, list) or not all(isinstance(uid, bytes) for uid in value):
-            return Local(None, fault="relations travel as a list of uids")
+            return Local(None, fault=fault(details.NO_UIDS))
         keys: set[str] = set()
         for uid in value:
             key = self._keys.get(uid)

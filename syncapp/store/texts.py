@@ -57,8 +57,11 @@ SUSPENDED: dict[str, str] = {
     ),
     mapping.SUSPENDED_TYPES: N_('Types of "{field}" differ: {here} ↔ {there}. Choose another field.'),
     mapping.SUSPENDED_LOSSY: N_(
-        'Values of "{field}" would lose something on the way ({here} here, {there} there). Allow the loss in '
+        'Values of "{field}" would lose something on the way ({here} here, {there} there): {loss}. Allow the loss in '
         "the mapping, or choose another field."
+    ),
+    mapping.SUSPENDED_TWO_MAPS: N_(
+        'Both programs translate the values of "{field}" by a map. Remove the map in one of them.'
     ),
     mapping.SUSPENDED_OTHER_PAIR: N_(
         'The two programs pair "{field}" differently. Choose the same pair of fields on both sides.'

@@ -15,6 +15,7 @@ from django.db import transaction
 from syncapp.core.mapping import LATER, Direction
 from syncapp.errors import ConfigRefused, UnknownLink
 from syncapp.models import Instance, Link, LinkState
+from syncapp.store import control
 from syncapp.store.catalogue import bump, lock_instance, refresh
 from syncapp.store.config.export import export
 from syncapp.store.config.parse import parse
@@ -44,6 +45,8 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         if changes:
             bump(using)
             changes += _notes(plans, changes)
+            # What could not be applied before may well be what this is about.
+            control.retry_problems(None, using=using)
         _install_triggers(using)
     return changes
 

@@ -214,6 +214,9 @@ class SqlBackend:
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         return self._problems.due(link, now, limit)
 
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return self._problems.out(link, now, limit)
+
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
         return self._problems.by_id(ids)
 
