@@ -36,7 +36,8 @@ from typing import Any
 from syncapp import details
 from syncapp.core.kinds import INT64_HIGH, INT64_LOW, FieldType, Kind
 from syncapp.store.faults import Fault, fault, shown, text_fault
-from syncapp.store.jsonvalues import json_fault, same_json
+from syncapp.store.jsonvalues import json_fault as json_fault
+from syncapp.store.jsonvalues import same_json
 
 Check = Callable[[Any], str]
 """value → why it cannot be stored (see `faults.Fault`), or an empty text."""

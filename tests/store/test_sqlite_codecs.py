@@ -13,9 +13,11 @@ from syncapp.store.base import BadValue
 from syncapp.store.sql.codecs import sqlite_codec
 from tests.store.test_value_columns import stored
 
+pytestmark = [pytest.mark.django_db, pytest.mark.sqlite]
+
 
 def read_raw(name: str, raw: Any) -> Any:
-    return stored("default", name, raw)
+    return stored(name, raw)
 
 
 READ: list[tuple[str, Any, Any]] = [
@@ -42,7 +44,7 @@ READ: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "raw", "wire"), READ)
-def test_other_programs_spellings_are_understood(name: str, raw: Any, wire: Any, db: None) -> None:
+def test_other_programs_spellings_are_understood(name: str, raw: Any, wire: Any) -> None:
     assert read_raw(name, raw) == wire
 
 
@@ -87,7 +89,7 @@ ODD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "raw"), ODD)
-def test_odd_stored_values_read_as_bad(name: str, raw: Any, db: None) -> None:
+def test_odd_stored_values_read_as_bad(name: str, raw: Any) -> None:
     found = read_raw(name, raw)
     assert isinstance(found, BadValue)
     assert str(found)

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connections, models
+from django.db import connection, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,10 +19,7 @@ from syncapp.store.sql.dialect import dialect_of
 from syncapp.store.values import ip_text, same
 from tests.testapp.models import Everything
 
-#: Aliases of the databases whose columns are tried.
-ALIASES = ["default"]
-
-pytestmark = [pytest.mark.parametrize("alias", ALIASES), pytest.mark.django_db(databases=ALIASES)]
+pytestmark = pytest.mark.django_db
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
 whole = st.integers(-(2**63), 2**63 - 1)
@@ -68,24 +65,22 @@ def spec(name: str) -> "tuple[models.Field[Any, Any], FieldType]":
     return field, field_type(field)
 
 
-def codec_of(alias: str, type: FieldType) -> Codec:
-    connection = connections[alias]
+def codec_of(type: FieldType) -> Codec:
     return dialect_of(connection).codec(type, connection)
 
 
-def through(alias: str, name: str, value: Any) -> Any:
+def through(name: str, value: Any) -> Any:
     """Write one wire value of a field and read it."""
     _, type = spec(name)
-    codec = codec_of(alias, type)
+    codec = codec_of(type)
     assert codec.check(value) == ""
     (raw,) = codec.write_column([value])
-    return stored(alias, name, raw)
+    return stored(name, raw)
 
 
-def stored(alias: str, name: str, raw: Any) -> Any:
+def stored(name: str, raw: Any) -> Any:
     """Store ``raw`` in a column of the field's declared type; the wire value that is read there."""
     field, type = spec(name)
-    connection = connections[alias]
     column = connection.ops.quote_name(field.column)
     expression = dialect_of(connection).select(column, type.kind)
     with connection.cursor() as cursor:
@@ -94,15 +89,15 @@ def stored(alias: str, name: str, raw: Any) -> Any:
         cursor.execute("INSERT INTO probe VALUES (%s)", [raw])
         cursor.execute(f"SELECT {expression} FROM probe")
         row = cursor.fetchone()
-    return codec_of(alias, type).read_column([row[0]])[0]
+    return codec_of(type).read_column([row[0]])[0]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_round_trip(name: str, alias: str) -> None:
+def test_round_trip(name: str) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(STRATEGIES[name])
     def holds(value: Any) -> None:
-        found = through(alias, name, value)
+        found = through(name, value)
         assert same(spec(name)[1].kind, found, value)
         assert type(found) is type(value)
 
@@ -160,8 +155,8 @@ EDGES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), EDGES, ids=lambda part: repr(part)[:24])
-def test_edges(name: str, value: Any, alias: str) -> None:
-    found = through(alias, name, value)
+def test_edges(name: str, value: Any) -> None:
+    found = through(name, value)
     assert same(spec(name)[1].kind, found, value)
     assert type(found) is type(value)
 
@@ -192,8 +187,8 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED, ids=lambda part: repr(part)[:24])
-def test_what_no_column_takes(name: str, value: Any, alias: str) -> None:
-    assert codec_of(alias, spec(name)[1]).check(value) != ""
+def test_what_no_column_takes(name: str, value: Any) -> None:
+    assert codec_of(spec(name)[1]).check(value) != ""
 
 
 ORM: dict[str, tuple[Any, Any]] = {
@@ -215,25 +210,24 @@ ORM: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", ORM)
-def test_the_orm_and_the_codecs_agree(name: str, alias: str) -> None:
+def test_the_orm_and_the_codecs_agree(name: str) -> None:
     """What Django writes we read, and what we write Django reads."""
     python, wire = ORM[name]
     field, type = spec(name)
-    connection = connections[alias]
-    assert stored(alias, name, field.get_db_prep_save(python, connection)) == wire
-    row = Everything.objects.using(alias).create(char="c", integer=1)
-    (written,) = codec_of(alias, type).write_column([wire])
+    assert stored(name, field.get_db_prep_save(python, connection)) == wire
+    row = Everything.objects.create(char="c", integer=1)
+    (written,) = codec_of(type).write_column([wire])
     with connection.cursor() as cursor:
         cursor.execute(f'UPDATE testapp_everything SET "{field.column}" = %s', [written])
-    found = getattr(Everything.objects.using(alias).get(pk=row.pk), name)
+    found = getattr(Everything.objects.get(pk=row.pk), name)
     assert (bytes(found) if name == "binary" else found) == python
 
 
-def test_zero_has_no_sign(alias: str) -> None:
-    assert math.copysign(1, through(alias, "floating", -0.0)) == 1
-    assert str(through(alias, "json", [-0.0])) == "[0.0]"
+def test_zero_has_no_sign() -> None:
+    assert math.copysign(1, through("floating", -0.0)) == 1
+    assert str(through("json", [-0.0])) == "[0.0]"
 
 
-def test_every_kind_with_values_of_its_own_is_tried(alias: str) -> None:
+def test_every_kind_with_values_of_its_own_is_tried() -> None:
     keys = {Kind.RELATION, Kind.RELATIONS, Kind.USER, Kind.KEY, Kind.STATUS}
     assert {spec(name)[1].kind for name in STRATEGIES} == set(Kind) - keys

@@ -41,12 +41,14 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         plans, rules, found = validate(spec, os.environ if env is None else env, using)
         if errors or found:
             raise ConfigRefused([*errors, *found])
-        changes = write(plans, instance, using) + write_rules(rules, using)
+        changes = write(plans, instance, using)
+        if changes:
+            # What could not be applied before may well be what this is about.
+            control.retry_problems(None, using=using)
+        changes += write_rules(rules, using)
         if changes:
             bump(using)
             changes += _notes(plans, changes)
-            # What could not be applied before may well be what this is about.
-            control.retry_problems(None, using=using)
         _install_triggers(using)
     return changes
 
