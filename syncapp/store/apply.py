@@ -25,7 +25,7 @@ from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
-from syncapp.store.options import value_maps
+from syncapp.store.options import option_maps
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
@@ -56,7 +56,7 @@ class Applier:
         self._numbering = numbering
         self._link = setup.links[source.link]
         self._now = backend.now()
-        self._resolver = Resolver(backend, setup, self._link, value_maps(self._link, source.agreement))
+        self._resolver = Resolver(backend, setup, self._link, option_maps(self._link, source.agreement))
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for

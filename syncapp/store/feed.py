@@ -32,7 +32,7 @@ from syncapp.store.changing import change_out
 from syncapp.store.faults import told
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
-from syncapp.store.options import translate_row, value_maps
+from syncapp.store.options import translate_row, option_maps
 from syncapp.store.sealing import Numbering, seal
 
 
@@ -140,7 +140,7 @@ class FeedReader:
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
         self._after = 0
-        self._maps = value_maps(setup.links[peer.link], peer.agreement) if peer.link in setup.links else {}
+        self._maps = option_maps(setup.links[peer.link], peer.agreement) if peer.link in setup.links else {}
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None

@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 from syncapp import details
 from syncapp.core.kinds import read_options
 from syncapp.core.mapping import Agreement
+from syncapp.core.transforms import ValueMap
 from syncapp.errors import UnmappedValue
 from syncapp.store.base import BadValue, LinkInfo
 from syncapp.store.faults import fault, shown
 
 
-class ValueMap(NamedTuple):
-    """``into``: the peer's value → ours; ``out``: ours → the peer's."""
+class OptionMap(NamedTuple):
+    """``into``: the peer's value → ours; ``out``: ours → the peer's, empty where the table cannot be turned round."""
 
-    into: Mapping[Any, Any]
-    out: Mapping[Any, Any]
+    into: ValueMap
+    out: ValueMap
 
 
 class Unmapped(BadValue):
@@ -31,31 +32,30 @@ class Unmapped(BadValue):
     code = UnmappedValue.code
 
 
-def value_maps(link: LinkInfo, agreement: Agreement) -> dict[int, ValueMap]:
+def option_maps(link: LinkInfo, agreement: Agreement) -> dict[int, OptionMap]:
     """The maps of the fields that flow over a link, by local field number."""
     if not link.maps:
         return {}
-    found: dict[int, ValueMap] = {}
+    found: dict[int, OptionMap] = {}
     for flow in agreement.tables.values():
         for field, theirs in flow.mapped.items():
             written = link.maps.get(field, {})
             keys = read_options(list(written), theirs) or {}
-            into = {keys[text]: value for text, value in written.items() if text in keys}
-            found[field] = ValueMap(into, {value: key for key, value in into.items()})
+            into = ValueMap((keys[text], value) for text, value in written.items() if text in keys)
+            found[field] = OptionMap(into, into.back() or ValueMap(()))
     return found
 
 
-def translated(table: Mapping[Any, Any], value: Any) -> Any:
+def translated(table: ValueMap, value: Any) -> Any:
     """``value`` by one side of a map; `Unmapped` where it has none. NULL needs none."""
     if value is None or isinstance(value, BadValue):
         return value
-    try:
-        return table[value]
-    except (KeyError, TypeError):
+    if not table.lists(value):
         return Unmapped(fault(details.NOT_MAPPED, shown=shown(value)))
+    return table.get(value)
 
 
-def translate_row(maps: Mapping[int, ValueMap], values: dict[int, Any]) -> None:
+def translate_row(maps: Mapping[int, OptionMap], values: dict[int, Any]) -> None:
     """Put the values of a row that is to be sent into the peer's terms."""
     for field, map in maps.items():
         if field in values:

@@ -12,7 +12,7 @@ from syncapp.core.mapping import Kind
 from syncapp.core.rules import Merge
 from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
 from syncapp.store.faults import fault
-from syncapp.store.options import ValueMap, translated
+from syncapp.store.options import OptionMap, translated
 from syncapp.store.parked import Incoming
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Resolver:
     """Looks up, once per batch, what incoming changes refer to."""
 
     def __init__(
-        self, backend: Backend, setup: Setup, link: LinkInfo, maps: Mapping[int, ValueMap] | None = None
+        self, backend: Backend, setup: Setup, link: LinkInfo, maps: Mapping[int, OptionMap] | None = None
     ) -> None:
         self._backend = backend
         self._setup = setup

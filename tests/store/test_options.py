@@ -7,8 +7,9 @@ import pytest
 
 from syncapp.core.kinds import FieldType, Kind
 from syncapp.core.mapping import FieldOffer, TableOffer, agree
+from syncapp.core.transforms import ValueMap
 from syncapp.store.base import BadValue, LinkInfo
-from syncapp.store.options import Unmapped, translated, value_maps
+from syncapp.store.options import Unmapped, translated, option_maps
 from tests.store.programs import LINK, Program, exchange, pair, send
 
 WORDS = {"paid": "оплачен", "new": "новый"}
@@ -136,18 +137,19 @@ def test_a_map_and_the_types_of_both_sides() -> None:
                 assert flow.adapt == {}
                 assert flow.mapped == ({1: theirs.fields[0].type} if here == (ours,) else {})
     agreement = agree((offer(1, text, ("1", "2")),), (offer(2, whole),))
-    (map,) = value_maps(LinkInfo(1, "x", maps={1: {"1": "one", "2": "two"}}), agreement).values()
-    assert (map.into, map.out) == ({1: "one", 2: "two"}, {"one": 1, "two": 2})
+    (map,) = option_maps(LinkInfo(1, "x", maps={1: {"1": "one", "2": "two"}}), agreement).values()
+    assert map.into.pairs() == [(1, "one"), (2, "two")]
+    assert map.out.pairs() == [("one", 1), ("two", 2)]
 
 
 @pytest.mark.parametrize("value", ["x", 5, ["paid"], {"paid": 1}])
 def test_what_is_not_in_the_map_is_named(value: Any) -> None:
-    found = translated(WORDS, value)
+    found = translated(ValueMap(WORDS.items()), value)
     assert isinstance(found, Unmapped)
     assert repr(value)[:4] in str(found)
 
 
 def test_null_and_bad_values_pass() -> None:
     bad = BadValue("x")
-    assert translated(WORDS, None) is None
-    assert translated(WORDS, bad) is bad
+    assert translated(ValueMap(()), None) is None
+    assert translated(ValueMap(()), bad) is bad
