@@ -313,6 +313,18 @@ class UnknownLink(ConfigError):
     template = N_('There is no link "{link}" here. Links: {offer}.')
 
 
+class UnknownPeerUser(ConfigError):
+    code = "unknown_peer_user"
+    template = N_(
+        'Link "{link}": no user "{user}" of the other program has come along so far. Those who have: {offer}.'
+    )
+
+
+class UnknownLocalUser(ConfigError):
+    code = "unknown_local_user"
+    template = N_('There is no user "{user}" here. Create the user first, or name another login.')
+
+
 class ConfigRefused(ConfigError):
     """Everything that is wrong with a configuration, in `errors`; nothing of it was applied."""
 
@@ -695,6 +707,22 @@ class MissingTarget(ChangeError):
     template = N_(
         'Table "{table}", field "{field}": the record that it refers to has not arrived yet. It is filled in '
         "by itself when it comes."
+    )
+
+
+class UnknownUser(ChangeError):
+    code = "unknown_user"
+    template = N_(
+        'Table "{table}", field "{field}": nobody here is {user}. Create or rename the user here, or match the two by '
+        "hand (syncusers); what waited is then filled in by itself."
+    )
+
+
+class AmbiguousUser(ChangeError):
+    code = "ambiguous_user"
+    template = N_(
+        'Table "{table}", field "{field}": {count} users here may be {user}. Match the right one by hand (syncusers); '
+        "what waited is then filled in by itself."
     )
 
 

@@ -144,6 +144,7 @@ SUSPENDED_LOSSY = "lossy"
 SUSPENDED_OTHER_PAIR = "other_pair"
 SUSPENDED_TWO_TABLES = "two_tables"
 SUSPENDED_TWO_MAPS = "two_maps"
+SUSPENDED_USERS = "user_matching"
 SUSPENDED_LATER = "later"
 SUSPENDED_RULES = "rules_differ"
 SUSPENDED_RULE_TYPES = "rule_types"
@@ -152,8 +153,8 @@ SUSPENDED_FILTER = "filter"
 SUSPENDED_NEEDS_TIME_ADDED = "needs_time_added"
 SUSPENDED_TRANSFORM = "transform"
 
-#: Kinds that can be mapped but are not exchanged by this version: users, the content of files.
-LATER = frozenset({Kind.USER, Kind.FILE})
+#: Kinds that can be mapped but are not exchanged by this version: the content of files.
+LATER = frozenset({Kind.FILE})
 #: The system field that has to flow as well where deletions are to flow.
 TIME_ADDED = "time_added"
 
@@ -186,10 +187,11 @@ class _Index:
         return self.by_name.get((owner.table.label.lower(), owner.offer.name))
 
 
-def agree(here: Catalogue, there: Catalogue) -> Agreement:
+def agree(here: Catalogue, there: Catalogue, users: tuple[str, str] = ("", "")) -> Agreement:
     """What flows between two programs whose announced catalogues are ``here`` and ``there``.
 
-    Both sides compute it and must come to the same: nothing below may depend on which of them is ``here``.
+    ``users``: by which name each of the two finds users. Both sides compute it and must come to the same: nothing below
+    may depend on which of them is ``here``.
     """
     ours, theirs = _Index(here), _Index(there)
     result = Agreement(tables={}, by_peer={}, suspended=[])
@@ -202,7 +204,7 @@ def agree(here: Catalogue, there: Catalogue) -> Agreement:
             params = {"field": mine.offer.name, "table": mine.table.label}
             reason = Suspended(mine.offer.number, SUSPENDED_NEEDS_TIME_ADDED, params)
         else:
-            reason = _admit(result, mine, other)
+            reason = _users_reason(mine, other, users) or _admit(result, mine, other)
         if reason is not None:
             result.suspended.append(reason)
         elif TIME_ADDED in (mine.offer.name, other.offer.name):
@@ -305,11 +307,20 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
             and msgspec.structs.replace(other.offer.type, null=mine.offer.type.null) != mine.offer.type
         ):
             flow.adapt[number] = other.offer.type.kind
-        if not sends and (_transformed(mine, other) or fit(other.offer.type, mine.offer.type) is Fit.LOSSY):
+        lossy = not mapped and fit(other.offer.type, mine.offer.type) is Fit.LOSSY
+        if not sends and (lossy or _transformed(mine, other)):
             flow.restamp.add(number)
     if mine.offer.options:
         flow.mapped[number] = other.offer.type
     return None
+
+
+def _users_reason(mine: _Field, other: _Field, users: tuple[str, str]) -> Suspended | None:
+    """Users that are found by different names on both sides would be taken for one another."""
+    if users[0] == users[1] or Kind.USER not in (mine.offer.type.kind, other.offer.type.kind):
+        return None
+    params = {"field": mine.offer.name, "here": users[0], "there": users[1]}
+    return Suspended(mine.offer.number, SUSPENDED_USERS, params)
 
 
 def _type_reason(mine: _Field, other: _Field, sends: bool, receives: bool) -> Suspended | None:

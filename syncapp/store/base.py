@@ -19,6 +19,7 @@ from syncapp.core.changes import Cursor, JournalRow, Record, Totals
 from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
 from syncapp.core.transforms import Step
+from syncapp.store.people import UserTables
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -56,9 +57,10 @@ class LinkInfo(msgspec.Struct, frozen=True):
     """A link as the store's logic sees it.
 
     ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
-    ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
-    filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
-    nothing of such a table is sent. ``transforms``: one-way field → what is done to its values on this side.
+    ``hold | match | empty``. ``user_matching``: the name by which users are found. ``active``: whether this program is
+    the active side. ``filters``: table → its row filter (see `store.filters`). ``shut``: table → the column because of
+    which its filter cannot be told any more; nothing of such a table is sent. ``transforms``: one-way field → what is
+    done to its values on this side.
     ``maps``: field → the peer's option values, as the configuration writes them, and ours.
     """
 
@@ -67,6 +69,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     log: bool = False
     match_by: dict[int, tuple[int, ...]] = {}
     missing: dict[int, str] = {}
+    user_matching: str = "login"
     active: bool = False
     filters: dict[int, dict[int, tuple[Any, ...]]] = {}
     shut: dict[int, str] = {}
@@ -285,7 +288,7 @@ class BadValue(Exception):
     code = "value"
 
 
-class Backend(Protocol):
+class Backend(UserTables, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --

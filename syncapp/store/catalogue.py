@@ -249,6 +249,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
         links={
             pk: LinkInfo(
                 *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),
+                user_matching=link.user_matching,
                 active=link.mode == models.Link.Mode.ACTIVE,
                 transforms=transforms.get(pk, {}),
                 filters=options[pk].filters if pk in options else {},

@@ -32,7 +32,8 @@ from syncapp.store.changing import change_out
 from syncapp.store.faults import told
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
-from syncapp.store.options import translate_row, option_maps
+from syncapp.store.options import option_maps
+from syncapp.store.outgoing import outgoing
 from syncapp.store.sealing import Numbering, seal
 
 
@@ -247,9 +248,10 @@ class FeedReader:
         for table, items in by_table.items():
             columns = sorted({field for item in items for field in item.fields})
             rows = self._backend.rows(table, [item.record.pk for item in items], columns)
-            for pk, values in rows.items():
-                self._values[table, pk] = row = dict(zip(columns, values, strict=True))
-                translate_row(self._maps, row)
+            for pk, values in outgoing(
+                self._backend, self._setup.tables[table], self._maps, columns, rows
+            ).items():
+                self._values[table, pk] = values
             self._uids.learn(self._references(table, columns, rows.values()))
             self._learn_names(table, items)
 

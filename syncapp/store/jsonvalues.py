@@ -1,14 +1,15 @@
 """JSON as values: reading and writing its text without a loss, and comparing without a false equality.
 
 Numbers are what JSON is agreed to mean everywhere: whole numbers of 64 bits, and floating point. A whole number beyond
-64 bits is refused rather than rounded. The order of keys is kept where the database keeps it; it makes no difference
-between two values.
+64 bits, and a fraction of more digits than floating point keeps, are refused rather than rounded. The order of keys is
+kept where the database keeps it; it makes no difference between two values.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,11 @@ from syncapp.store.base import BadValue
 from syncapp.store.faults import Fault, fault, shown, text_fault
 
 DEPTH = 100
+
+#: A number that may have more digits than floating point keeps.
+_LONG = re.compile(r"\d[\d.]{15}")
+#: A text, which is passed over, or a number with an exponent.
+_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?[eE][+-]?\d+')
 
 _decode = msgspec.json.Decoder().decode
 _strict = msgspec.json.Encoder(order="sorted").encode
@@ -59,17 +65,35 @@ def read_json(text: str, *, canonical: bool = False) -> Any:
     bits may have been a floating point number.
     """
     try:
-        value = _decode(text)
+        value = _exact(text) if _LONG.search(text) else _decode(text)
         if canonical:
             value = _floats_again(value)
         if "-0" in text:
             value = _unsigned_zeros(value)
-    except (msgspec.DecodeError, RecursionError):
+    except _TooExact as error:
+        return BadValue(fault(details.TOO_EXACT_FLOAT, shown=shown(str(error))))
+    except (ValueError, RecursionError):
         return _unreadable(text)
     found = json_fault(value)
     if found:
         return BadValue(found)
     return value
+
+
+class _TooExact(Exception):
+    """A number that floating point would round."""
+
+
+def _exact(text: str) -> Any:
+    """``text`` decoded, in which there are long numbers."""
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if math.isfinite(value) and Decimal(digits) != Decimal(repr(value)):
+            raise _TooExact(digits)
+        return value
+
+    return json.loads(text, parse_float=number)
 
 
 def _unreadable(text: str) -> BadValue:
@@ -112,29 +136,22 @@ def _float_of(number: int) -> Any:
 
 
 def write_json(value: Any, *, canonical: bool = False) -> str:
-    """The JSON text of ``value``. ``canonical``: as `read_json` has it; whole floats then keep a point."""
+    """The JSON text of ``value``. ``canonical``: as `read_json` has it."""
     text = json.dumps(value)
-    if not canonical or "e+" not in text:
-        return text
-    return "".join(_written(value))
+    return plain_numbers(text) if canonical else text
 
 
-def _written(value: Any) -> list[str]:
-    if value.__class__ is float and "e+" in repr(value):
-        return [f"{Decimal(repr(value)):f}.0"]
-    if isinstance(value, list):
-        return ["[", *_joined([_written(part) for part in value]), "]"]
-    if isinstance(value, dict):
-        parts = [[json.dumps(key), ": ", *_written(part)] for key, part in value.items()]
-        return ["{", *_joined(parts), "}"]
-    return [json.dumps(value)]
+def plain_numbers(text: str) -> str:
+    """JSON text whose numbers come back as they are from a database that writes exponents out, as integers if it can."""
+    return _EXPONENT.sub(_plain, text) if "e" in text or "E" in text else text
 
 
-def _joined(parts: list[list[str]]) -> list[str]:
-    joined: list[str] = []
-    for i, part in enumerate(parts):
-        joined += [", ", *part] if i else part
-    return joined
+def _plain(match: re.Match[str]) -> str:
+    found = match[0]
+    if found[0] == '"':
+        return found
+    plain = format(Decimal(found), "f")
+    return plain if "." in plain else f"{plain}.0"
 
 
 def same_json(one: Any, other: Any) -> bool:

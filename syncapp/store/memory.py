@@ -34,7 +34,9 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.matching import rows_of_keys
 from syncapp.store.memorydata import MemoryDatabase
+from syncapp.store.people import Names, UserMatch, same_people, wanted_of
 from syncapp.store.values import checker
 
 __all__ = ["MemoryBackend", "MemoryDatabase"]
@@ -191,13 +193,10 @@ class MemoryBackend:
         return {pk: [rows[pk].get(field) for field in fields] for pk in pks if pk in rows}
 
     def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
-        wanted = {tuple(map(_normal, key)): key for key in keys if None not in key}
-        found: dict[Key, list[str]] = defaultdict(list)
-        for pk, row in self.database.tables[table].items():
-            key = wanted.get(tuple(_normal(row.get(field)) for field in fields))
-            if key is not None:
-                found[key].append(pk)
-        return dict(found)
+        infos = self.database.setup.tables[table].fields
+        rows = self.database.tables[table].items()
+        kinds = [infos[field].type.kind for field in fields]
+        return rows_of_keys(kinds, keys, ((pk, [row.get(f) for f in fields]) for pk, row in rows))
 
     def check(self, table: int, field: int, value: Any) -> str:
         spec = self.database.setup.tables[table].fields[field].type
@@ -217,6 +216,24 @@ class MemoryBackend:
     def delete_rows(self, table: int, pks: Collection[str]) -> None:
         for pk in pks:
             self.database.pop(self.database.tables[table], pk)
+
+    # -- users ----------------------------------------------------------------------------------------------
+
+    def users(self, keys: Collection[str]) -> dict[str, Names]:
+        users = self.database.users
+        return {key: Names(*users[key], key) for key in keys if key in users}
+
+    def find_users(self, matching: str, wanted: Collection[str]) -> dict[str, list[str]]:
+        users = self.users(self.database.users)
+        return same_people(matching, wanted, ((key, wanted_of(matching, who)) for key, who in users.items()))
+
+    def user_matches(self, link: int, digests: Collection[bytes]) -> dict[bytes, UserMatch]:
+        known = self.database.user_matches
+        return {digest: known[link, digest] for digest in digests if (link, digest) in known}
+
+    def save_user_matches(self, matches: Collection[UserMatch]) -> None:
+        for match in matches:
+            self.database.put(self.database.user_matches, (match.link, match.digest), match)
 
     # -- links ----------------------------------------------------------------------------------------------
 
@@ -412,7 +429,3 @@ class MemoryBackend:
             for row in self.database.log
         ]
         self._set("log", log)
-
-
-def _normal(value: Any) -> Any:
-    return " ".join(value.casefold().split()) if isinstance(value, str) else value

@@ -25,6 +25,7 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.people import UserMatch
 
 Undo = Callable[[], None]
 
@@ -64,6 +65,9 @@ class MemoryDatabase:
         self.pairs: dict[int, set[int]] = defaultdict(set)
         self.left: dict[int, dict[int, int]] = defaultdict(dict)
         self.refilters: dict[int, dict[int, Refilter]] = defaultdict(dict)
+        #: key → login, full name
+        self.users: dict[str, tuple[str, str]] = {}
+        self.user_matches: dict[tuple[int, bytes], UserMatch] = {}
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []

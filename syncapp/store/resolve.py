@@ -11,9 +11,10 @@ from syncapp.core.changes import split_uids
 from syncapp.core.mapping import Kind
 from syncapp.core.rules import Merge
 from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
-from syncapp.store.faults import fault
+from syncapp.store.faults import fault, shown
 from syncapp.store.options import OptionMap, translated
 from syncapp.store.parked import Incoming
+from syncapp.store.people import UserFinder
 
 if TYPE_CHECKING:
     from syncapp.store.writing import Write
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Local(NamedTuple):
     """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not.
 
-    ``fault``: why it is no value of its field at all; ``code``: of the problem that it then is.
+    ``fault``: why it is no value of its field at all. ``code`` and ``params``: of the problem that it is, then or as
+    long as it is not ready.
     """
 
     value: Any
@@ -30,6 +32,12 @@ class Local(NamedTuple):
     missing: bytes | None = None
     fault: str = ""
     code: str = "value"
+    params: dict[str, Any] = {}
+
+    @classmethod
+    def waits(cls, code: str, missing: bytes, **params: Any) -> Local:
+        """A value that has to wait."""
+        return cls(None, ready=False, missing=missing, code=code, params=params)
 
 
 class Matches(NamedTuple):
@@ -56,17 +64,22 @@ class Resolver:
         self._keys: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
         self._gone: set[bytes] = set()
+        self._users = UserFinder(backend, link.id, link.user_matching)
 
     # -- relations --
 
     def learn(self, changes: Iterable[Incoming]) -> None:
-        """Look up the targets of all relations in ``changes``."""
+        """Look up the targets of all relations in ``changes``, and the users."""
         wanted: set[bytes] = set()
+        people: list[Any] = []
         for change in changes:
             fields = self._setup.tables[change.table].fields
             for field, cell in change.cells.items():
                 if fields[field].target:
                     wanted |= _uids(cell.value)
+                elif fields[field].type.kind is Kind.USER:
+                    people.append(cell.value)
+        self._users.learn(people)
         wanted -= self._asked
         if not wanted:
             return
@@ -94,7 +107,9 @@ class Resolver:
             if not isinstance(value, bytes):
                 return Local(None, fault=fault(details.NO_UID))
             key = self._keys.get(value)
-            return Local(key) if key is not None else Local(None, ready=False, missing=value)
+            return Local(key) if key is not None else Local.waits("missing_target", value)
+        if field.type.kind is Kind.USER:
+            return self._local_user(value)
         if field.type.kind is Kind.RELATIONS:
             return self._local_list(value, union=field.merge is Merge.UNION)
         if field.number in self._maps:
@@ -112,9 +127,22 @@ class Resolver:
             if key is None and union and uid in self._gone:
                 continue  # a union remembers it, but there is no row of it here any more
             if key is None:
-                return Local(None, ready=False, missing=uid)
+                return Local.waits("missing_target", uid)
             keys.add(key)
         return Local(sorted(keys))
+
+    def _local_user(self, value: Any) -> Local:
+        if value is None:
+            return Local(None)
+        match = self._users.match(value)
+        if match is None:
+            return Local(None, fault=fault(details.NO_USER, shown=shown(value)))
+        if match.user:
+            return Local(match.user)
+        who = match.names.text()
+        if match.several:
+            return Local.waits("ambiguous_user", match.digest, user=who, count=match.several)
+        return Local.waits("unknown_user", match.digest, user=who)
 
     # -- matching --
 

@@ -32,6 +32,8 @@ SEAL_ROWS = 1000
 #: How many records that we lack are asked for at once.
 WANT_MOST = 1000
 FOREVER = 2**62
+#: Parked changes that are tried again at once.
+RETRY_ROWS = 200
 #: Records looked through in one transaction after a change of row filters.
 REFILTER_RECORDS = 500
 
@@ -237,10 +239,12 @@ class Store(Decisions):
             self._check_lease(link, cursors.lease_token == token)
             now = self.backend.now()
             rows = (
-                self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
+                self.backend.problems_due(link, now, RETRY_ROWS)
+                if ids is None
+                else self.backend.problems_by_id(ids)
             )
             if ids is None:
-                rows += self.backend.problems_out(link, now, 200)
+                rows += self.backend.problems_out(link, now, RETRY_ROWS)
             if rows:
                 numbering = self._numbering()
                 setup = self.backend.setup()
@@ -299,8 +303,10 @@ class Store(Decisions):
     def _agree(
         self, link: int, hello: Hello, clock_offset: int, cursors: LinkCursors, meeting: Meeting
     ) -> Agreed:
-        agreement = agree(self.backend.catalogue(link), hello.catalogue)
-        withhold(self.backend.setup().links[link], agreement)
+        info = self.backend.setup().links[link]
+        users = (info.user_matching, hello.user_matching)
+        agreement = agree(self.backend.catalogue(link), hello.catalogue, users)
+        withhold(info, agreement)
         peer = PeerInfo(
             instance=hello.instance,
             epoch=hello.epoch,

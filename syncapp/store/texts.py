@@ -81,9 +81,12 @@ SUSPENDED: dict[str, str] = {
         'The rule "{policy}" of "{field}" cannot be kept: both programs share the field with others too, and values '
         "would go round in circles. Set the rule to latest or ask, or let one of the two share it with this link only."
     ),
+    mapping.SUSPENDED_USERS: N_(
+        'Users are found by {here} here and by {there} in the other program, so "{field}" does not flow. Set '
+        "user_matching of the link to the same in both programs."
+    ),
     mapping.SUSPENDED_LATER: N_(
-        'The field "{field}" is noted, but values of its kind (users, deletions, files) are not exchanged in this '
-        "version."
+        'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'
     ),
 }
 SUSPENDED[mapping.SUSPENDED_FILTER] = N_(

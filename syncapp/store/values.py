@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, time
 from ipaddress import IPv6Address, ip_address
@@ -243,18 +242,3 @@ _MAKERS: dict[Kind, Callable[[FieldType], Check]] = {
     Kind.KEY: _key,
     Kind.RELATIONS: _keys,
 }
-
-
-# -- matching -----------------------------------------------------------------------------------------------
-
-
-def normalise_key(kind: Kind, value: Any) -> Any:
-    """``value`` as it is compared by *match by*; None, which matches nothing, where there is nothing to compare.
-
-    Texts are compared without regard to case, surrounding and repeated spaces, and Unicode composition.
-    """
-    if kind is not Kind.TEXT or not isinstance(value, str):
-        return value
-    if not value.isascii():
-        value = unicodedata.normalize("NFC", value)
-    return " ".join(value.casefold().split()) or None

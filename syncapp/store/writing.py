@@ -84,7 +84,7 @@ class Write:
         if local.fault and merged.outcome.writes:
             verdict.held = (local.code, {"value": _short(cell.value), **told(local.fault)}, None)
         elif not local.ready and merged.outcome.writes:
-            verdict.held = ("missing_target", {}, local.missing)
+            verdict.held = (local.code, local.params, local.missing)
         elif merged.outcome is Outcome.ASK:
             verdict.held = (ASK, {}, None)
         self.verdicts[field] = verdict
@@ -177,11 +177,11 @@ class Writer:
             spec = info.fields[field]
             local = self._resolver.local(spec, verdict.cell.value)
             if not local.ready:
-                params = {"table": info.label, "field": spec.name}
-                if not spec.type.null and spec.type.kind is Kind.RELATION:
-                    write.failed = Failure("missing_target", params, local.missing)
+                params = {"table": info.label, "field": spec.name, **local.params}
+                if not spec.type.null and spec.type.kind is not Kind.RELATIONS:
+                    write.failed = Failure(local.code, params, local.missing)
                     return {}
-                verdict.held = ("missing_target", params, local.missing)
+                verdict.held = (local.code, params, local.missing)
                 write.late[field] = verdict.cell.value
                 continue
             reason = local.fault or self._backend.check(write.change.table, field, local.value)

@@ -9,7 +9,7 @@ from syncapp.core.kinds import FieldType, Kind
 from syncapp.core.mapping import FieldOffer, TableOffer, agree
 from syncapp.core.transforms import ValueMap
 from syncapp.store.base import BadValue, LinkInfo
-from syncapp.store.options import Unmapped, translated, option_maps
+from syncapp.store.options import Unmapped, option_maps, translated
 from tests.store.programs import LINK, Program, exchange, pair, send
 
 WORDS = {"paid": "оплачен", "new": "новый"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from syncapp.core.kinds import FieldType, Kind
-from syncapp.store.values import checker, identical, ip_text, normalise_key, same
+from syncapp.store.values import checker, identical, ip_text, same
 
 SURROGATE = "\ud800"
 
@@ -127,29 +127,6 @@ def test_deep_json_is_refused() -> None:
 
 def test_reasons_stay_short() -> None:
     assert len(checker(FieldType(Kind.INTEGER))("x" * 10_000)) < 120
-
-
-@pytest.mark.parametrize(
-    ("value", "normal"),
-    [
-        ("  Ann   Lee ", "ann lee"),
-        ("ЁЛКА", "ёлка"),
-        ("STRASSE", "strasse"),
-        ("Straße", "strasse"),
-        ("и\u0306од", "йод"),
-        ("a\u00a0\tb", "a b"),
-        ("", None),
-        ("   ", None),
-    ],
-)
-def test_match_keys_of_texts(value: str, normal: str | None) -> None:
-    assert normalise_key(Kind.TEXT, value) == normal
-
-
-def test_match_keys_of_other_kinds_stay() -> None:
-    assert normalise_key(Kind.INTEGER, 5) == 5
-    assert normalise_key(Kind.UUID, "A") == "A"
-    assert normalise_key(Kind.TEXT, None) is None
 
 
 @pytest.mark.parametrize(

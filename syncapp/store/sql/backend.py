@@ -24,12 +24,14 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.people import Names, UserMatch
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
 from syncapp.store.sql.links import LinkTables
 from syncapp.store.sql.matching import Matcher
 from syncapp.store.sql.memories import Memories, Problems
+from syncapp.store.sql.people import People
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
 from syncapp.store.sql.writing import Writer
@@ -47,6 +49,7 @@ class SqlBackend:
         self._links = LinkTables(self._database)
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
+        self._people = People(self._database)
         self._known: Layout | None = None
 
     # -- units of work --
@@ -143,6 +146,20 @@ class SqlBackend:
 
     def delete_rows(self, table: int, pks: Collection[str]) -> None:
         self._writer.delete(self._layout().table(table), pks)
+
+    # -- users --
+
+    def users(self, keys: Collection[str]) -> dict[str, Names]:
+        return self._people.names(keys)
+
+    def find_users(self, matching: str, wanted: Collection[str]) -> dict[str, list[str]]:
+        return self._people.find(matching, wanted)
+
+    def user_matches(self, link: int, digests: Collection[bytes]) -> dict[bytes, UserMatch]:
+        return self._people.matches(link, digests)
+
+    def save_user_matches(self, matches: Collection[UserMatch]) -> None:
+        self._people.save(matches)
 
     # -- links --
 
