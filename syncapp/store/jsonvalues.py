@@ -142,7 +142,7 @@ def write_json(value: Any, *, canonical: bool = False) -> str:
 
 
 def plain_numbers(text: str) -> str:
-    """JSON text whose numbers come back as they are from a database that writes exponents out, as integers if it can."""
+    """JSON text whose numbers come back as they are from a database that writes exponents out as whole numbers."""
     return _EXPONENT.sub(_plain, text) if "e" in text or "E" in text else text
 
 
