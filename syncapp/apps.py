@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate, pre_migrate
+from django.conf import settings
+from django.db import transaction
+from django.db.models.signals import post_migrate, post_save, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -19,6 +22,9 @@ class SyncappConfig(AppConfig):
     def ready(self) -> None:
         from syncapp import checks  # noqa: F401 - importing registers them
 
+        post_save.connect(
+            _user_saved, sender=settings.AUTH_USER_MODEL, dispatch_uid="syncapp.user_saved", weak=False
+        )
         # Both signals come once per app, before the first and after the last migration: one sender is enough.
         pre_migrate.connect(_before_migrate, sender=self, dispatch_uid="syncapp.before_migrate")
         post_migrate.connect(_after_migrate, sender=self, dispatch_uid="syncapp.after_migrate")
@@ -40,3 +46,22 @@ def _after_migrate(*, using: str, **_kwargs: Any) -> None:
     if catalogue.usable(using):
         catalogue.refresh(using)
         triggers.after_migrate(using)
+
+
+#: Fields of users that no other program knows them by.
+_UNKNOWN_TO_OTHERS = frozenset({"last_login", "password"})
+
+
+def _user_saved(*, using: str, update_fields: Collection[str] | None = None, **_kwargs: Any) -> None:
+    """Somebody was created or renamed: values that wait for a user may be about this one."""
+    from syncapp.store import catalogue, usermatching
+
+    if update_fields is not None and set(update_fields) <= _UNKNOWN_TO_OTHERS:
+        return
+
+    def retry() -> None:
+        if catalogue.usable(using):
+            usermatching.retry_users(using)
+
+    # Not within the transaction that saves the user: it must neither fail nor wait for this.
+    transaction.on_commit(retry, using=using, robust=True)

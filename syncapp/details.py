@@ -80,12 +80,67 @@ _PROTOCOL = (
     N_("a part without a head"),
     N_("compressed, but compression was not agreed"),
 )
-#: Of `store`: why a value is refused.
-_VALUE = (
-    N_("the text contains a NUL character"),
-    N_("the text contains a lone surrogate"),
-    N_("the stored text is not UTF-8"),
+#: What a lossy pair of types loses; see `core.kinds`.
+LOSS_CUT = N_("texts are cut to {most} characters")
+LOSS_LONGER = N_("values longer than {most} are refused")
+LOSS_RANGE = N_("numbers outside {low}…{high} are refused")
+LOSS_ROUNDED = N_("numbers are rounded to {places} decimal places")
+LOSS_DIGITS = N_("numbers with more than {most} digits before the point are refused")
+LOSS_FLOAT = N_("numbers with more than {most} digits are rounded")
+LOSS_FRACTION = N_("numbers are rounded")
+LOSS_TRUTH = N_("numbers other than 0 and 1 are refused")
+LOSS_MIDNIGHT = N_("dates become midnight in the time zone of the program that receives them")
+LOSS_CLOCK = N_("times of day are left out")
+
+# Of `store`: why a value is refused; see `store.faults`.
+EMPTY = N_("the field cannot be empty")
+NUL = N_("the text contains a NUL character")
+SURROGATE = N_("the text contains a lone surrogate")
+NOT_UTF8 = N_("the stored text is not UTF-8")
+TOO_LONG = N_("{count} characters, at most {most} are allowed")
+TOO_MANY_BYTES = N_("{count} bytes, at most {most} are allowed")
+NO_TEXT = N_("{shown} is not a text")
+NO_INTEGER = N_("{shown} is not an integer")
+OUT_OF_RANGE = N_("{shown} is outside {low}…{high}")
+NO_TRUTH = N_("{shown} is not a truth value")
+NO_DECIMAL = N_("{shown} is not a decimal number")
+NOT_PLAIN = N_("{shown} is not a decimal number in plain notation")
+WRONG_PLACES = N_("{shown}: exactly {places} decimal places are expected")
+TOO_MANY_PLACES = N_("{shown}: at most {places} decimal places are allowed")
+TOO_MANY_DIGITS = N_("{shown} has more than {most} digits before the point")
+SIGNED_ZERO = N_("zero has no sign")
+TOO_EXACT = N_("{shown}: SQLite keeps {most} significant digits")
+NO_NUMBER = N_("{shown} is not a number")
+NOT_FINITE = N_("{shown} is not a finite number")
+TOO_BIG = N_("{shown} is outside 64 bits")
+TOO_BIG_FOR_FLOAT = N_("{shown} is not exact as a floating point number")
+NO_DATE = N_("{shown} is not a date")
+NO_TIME = N_("{shown} is not a time of day")
+NO_MOMENT = N_("{shown} is not a date and time")
+NO_MOMENT_OURS = N_("{shown} is not a date and time between the years 1 and 9999")
+NO_MOMENT_UTC = N_("{shown} is not a date and time in UTC")
+NO_SUCH_HOUR = N_("{shown} does not exist in the time zone {zone}: clocks skip that hour")
+DOUBLED_HOUR = N_(
+    "{shown} falls into the hour that clocks in {zone} repeat; a program without time zones (USE_TZ) cannot tell its "
+    "two times apart"
 )
+NO_DURATION = N_("{shown} is not a finite length of time")
+NO_KEY_NUMBER = N_("{shown} is not a number of the key's range")
+NO_UUID = N_("{shown} is not a UUID")
+NO_ADDRESS = N_("{shown} is not an IP address")
+NO_JSON = N_("{shown} is not JSON")
+NO_JSON_VALUE = N_("{shown} is not a JSON value")
+TOO_DEEP = N_("nested deeper than {most} levels")
+TOO_EXACT_FLOAT = N_("{shown} has more digits than a floating point number")
+NO_BINARY = N_("{shown} is not binary data")
+NO_KEY = N_("{shown} is not a key")
+NO_KEYS = N_("{shown} is not a list of keys")
+OTHER_TYPE = N_("{shown} is stored in a field of another type")
+NO_USER = N_("{shown} is not a user: login, full name and ID are expected")
+USER_GONE = N_("the user No. {shown} does not exist")
+NOT_MAPPED = N_("{shown} is not in the map")
+NO_UID = N_("a relation travels as a uid")
+NO_UIDS = N_("relations travel as a list of uids")
 
 KNOWN: frozenset[str] = frozenset(
     {
@@ -95,6 +150,5 @@ KNOWN: frozenset[str] = frozenset(
         *_ENDED,
         *_ADDRESS,
         *_PROTOCOL,
-        *_VALUE,
     }
 )

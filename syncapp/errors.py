@@ -113,8 +113,23 @@ class IncompatibleTypes(ConfigError):
 class LossyTypes(ConfigError):
     code = "lossy_types"
     template = N_(
-        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} '
-        "there). Add lossy = true to the field to allow it."
+        'Link "{link}", field "{field}": values would lose something on the way ({here} here, {there} there): {loss}. '
+        "Add lossy = true to the field to allow it."
+    )
+
+
+class MapNotOneToOne(ConfigError):
+    code = "map_not_one_to_one"
+    template = N_(
+        'Link "{link}", field "{field}": the map gives {value} for more than one value of the other program, so it '
+        'cannot be sent back. Make the map one-to-one, or set direction = "download".'
+    )
+
+
+class TwoMaps(ConfigError):
+    code = "two_maps"
+    template = N_(
+        'Link "{link}", field "{field}": both programs translate its values by a map. Remove the map in one of them.'
     )
 
 
@@ -296,6 +311,18 @@ class UnsetVariable(ConfigError):
 class UnknownLink(ConfigError):
     code = "unknown_link_name"
     template = N_('There is no link "{link}" here. Links: {offer}.')
+
+
+class UnknownPeerUser(ConfigError):
+    code = "unknown_peer_user"
+    template = N_(
+        'Link "{link}": no user "{user}" of the other program has come along so far. Those who have: {offer}.'
+    )
+
+
+class UnknownLocalUser(ConfigError):
+    code = "unknown_local_user"
+    template = N_('There is no user "{user}" here. Create the user first, or name another login.')
 
 
 class ConfigRefused(ConfigError):
@@ -667,11 +694,35 @@ class ValueRefused(ChangeError):
     template = N_('Table "{table}", field "{field}": the value {value} is refused ({detail}).')
 
 
+class UnmappedValue(ChangeError):
+    code = "unmapped_value"
+    template = N_(
+        'Table "{table}", field "{field}": the value {value} is not in the map of this field. Add it to the map; the '
+        "change then goes on by itself."
+    )
+
+
 class MissingTarget(ChangeError):
     code = "missing_target"
     template = N_(
         'Table "{table}", field "{field}": the record that it refers to has not arrived yet. It is filled in '
         "by itself when it comes."
+    )
+
+
+class UnknownUser(ChangeError):
+    code = "unknown_user"
+    template = N_(
+        'Table "{table}", field "{field}": nobody here is {user}. Create or rename the user here, or match the two by '
+        "hand (syncusers); what waited is then filled in by itself."
+    )
+
+
+class AmbiguousUser(ChangeError):
+    code = "ambiguous_user"
+    template = N_(
+        'Table "{table}", field "{field}": {count} users here may be {user}. Match the right one by hand (syncusers); '
+        "what waited is then filled in by itself."
     )
 
 

@@ -280,6 +280,25 @@ class Alias(models.Model):
     record = models.ForeignKey(Record, models.CASCADE)
 
 
+class UserMatch(models.Model):
+    """A user of the peer who was met in a value, and who it is here; see `store.people`."""
+
+    link = models.ForeignKey(Link, models.CASCADE, related_name="users")
+    #: Names the user on the link: problems that wait for a match wait for it.
+    digest = models.BinaryField(max_length=16)
+    matching = models.CharField(max_length=10, choices=Link.UserMatching)
+    login = models.CharField(max_length=300)
+    full_name = models.CharField(max_length=300)
+    peer_id = models.CharField(max_length=300)
+    #: Key of the local user as text; empty: nobody, or several.
+    user = models.CharField(max_length=255)
+    several = models.PositiveIntegerField(default=0)
+    manual = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("link", "digest"), name="syncapp_usermatch"),)
+
+
 class Pair(models.Model):
     """The record exists on both sides of the link."""
 

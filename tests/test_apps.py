@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
 import syncapp
 from syncapp import apps
-from syncapp.models import Field, Instance, Table
+from syncapp.models import Field, Instance, Problem, Table
 from syncapp.store import catalogue, triggers
+from tests import rows
 from tests.store.configs import PASSIVE, apply
 
 pytestmark = pytest.mark.django_db
@@ -73,3 +75,25 @@ def test_migrating_before_syncapp_has_its_tables(monkeypatch: pytest.MonkeyPatch
     before = Instance.objects.get().config_version
     apps._after_migrate(using="default")
     assert Instance.objects.get().config_version == before
+
+
+def test_a_new_user_makes_due_what_waits_for_one(django_capture_on_commit_callbacks: Any) -> None:
+    link = rows.link()
+    waiting = rows.problem(link, rows.field("manager"), code="unknown_user")
+    several = rows.problem(link, rows.field("manager"), code="ambiguous_user")
+    rows.problem(link, rows.field("phone"))
+
+    def due() -> set[int]:
+        found = set(Problem.objects.filter(next_try=0).values_list("pk", flat=True))
+        Problem.objects.update(next_try=1)
+        return found
+
+    with django_capture_on_commit_callbacks(execute=True):
+        anna = get_user_model().objects.create(username="anna")
+    assert due() == {waiting.pk, several.pk}
+    with django_capture_on_commit_callbacks(execute=True):
+        anna.save(update_fields=["last_login"])
+    assert due() == set()
+    with django_capture_on_commit_callbacks(execute=True):
+        anna.save(update_fields=["username"])
+    assert due() == {waiting.pk, several.pk}

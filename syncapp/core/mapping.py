@@ -11,6 +11,11 @@ from typing import Any
 
 import msgspec
 
+from syncapp.core.kinds import FieldType as FieldType
+from syncapp.core.kinds import Fit as Fit
+from syncapp.core.kinds import Kind as Kind
+from syncapp.core.kinds import fit as fit
+from syncapp.core.kinds import loss, read_options
 from syncapp.core.rules import SIDED, Merge, Policy
 
 
@@ -29,115 +34,6 @@ class Direction(StrEnum):
     @property
     def receives(self) -> bool:
         return self in (Direction.BOTH, Direction.DOWNLOAD)
-
-
-class Kind(StrEnum):
-    """The type of a field's values, independent of any database."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    DECIMAL = "decimal"
-    FLOAT = "float"
-    BOOLEAN = "boolean"
-    DATE = "date"
-    TIME = "time"
-    DATETIME = "datetime"
-    DURATION = "duration"
-    UUID = "uuid"
-    JSON = "json"
-    BINARY = "binary"
-    FILE = "file"
-    RELATION = "relation"
-    RELATIONS = "relations"
-    USER = "user"
-    STATUS = "status"  # the record status system field: alive or deleted
-    KEY = "key"  # the ID system field
-
-
-class FieldType(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A field's type. ``length``: text's limit in characters; ``low``/``high``: an integer's range;
-    ``digits``/``places``: a decimal's; ``target``: label of the table a relation points to."""
-
-    kind: Kind
-    null: bool = False
-    length: int | None = None
-    low: int | None = None
-    high: int | None = None
-    digits: int | None = None
-    places: int | None = None
-    target: str = ""
-
-    def text(self) -> str:
-        """Short form for people: ``text(200)``, ``decimal(12,2)``, ``relation crm.Client``."""
-        if self.kind is Kind.TEXT and self.length:
-            return f"text({self.length})"
-        if self.kind is Kind.DECIMAL:
-            return f"decimal({self.digits},{self.places})"
-        if self.target:
-            return f"{self.kind.value} {self.target}"
-        return self.kind.value
-
-
-class Fit(StrEnum):
-    """How values of one type fit another."""
-
-    EXACT = "exact"
-    LOSSY = "lossy"
-    IMPOSSIBLE = "impossible"
-
-
-#: kind → kinds that take its every value; within one kind the limits decide.
-_WIDER: dict[Kind, frozenset[Kind]] = {
-    Kind.BOOLEAN: frozenset({Kind.INTEGER}),
-    Kind.INTEGER: frozenset({Kind.DECIMAL}),
-    Kind.UUID: frozenset({Kind.TEXT}),
-    Kind.DATE: frozenset({Kind.DATETIME}),
-}
-_LOSSY: dict[Kind, frozenset[Kind]] = {
-    Kind.FLOAT: frozenset({Kind.DECIMAL, Kind.INTEGER}),
-    Kind.DECIMAL: frozenset({Kind.FLOAT, Kind.INTEGER}),
-    Kind.INTEGER: frozenset({Kind.FLOAT}),
-    Kind.DATETIME: frozenset({Kind.DATE}),
-}
-_SPECIAL = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.USER, Kind.FILE, Kind.STATUS, Kind.KEY})
-
-
-def fit(source: FieldType, target: FieldType) -> Fit:
-    """Whether every value of ``source`` fits ``target`` unchanged, only with loss, or not at all."""
-    if source.kind is not target.kind:
-        if source.kind in _SPECIAL or target.kind in _SPECIAL:
-            return Fit.IMPOSSIBLE
-        if target.kind in _WIDER.get(source.kind, frozenset()):
-            return _fit_null(source, target)
-        if target.kind in _LOSSY.get(source.kind, frozenset()):
-            return Fit.LOSSY
-        return Fit.IMPOSSIBLE
-    if _narrower(source.length, target.length) or _range_lost(source, target) or _digits_lost(source, target):
-        return Fit.LOSSY
-    return _fit_null(source, target)
-
-
-def _fit_null(source: FieldType, target: FieldType) -> Fit:
-    # An empty value in a field that takes none is a problem of that record alone, so it does not forbid the pair.
-    return Fit.EXACT
-
-
-def _narrower(source: int | None, target: int | None) -> bool:
-    return target is not None and (source is None or source > target)
-
-
-def _range_lost(source: FieldType, target: FieldType) -> bool:
-    if source.kind is not Kind.INTEGER:
-        return False
-    low_lost = target.low is not None and (source.low is None or source.low < target.low)
-    return low_lost or _narrower(source.high, target.high)
-
-
-def _digits_lost(source: FieldType, target: FieldType) -> bool:
-    if source.kind is not Kind.DECIMAL or source.digits is None or target.digits is None:
-        return False
-    whole = source.digits - (source.places or 0) > target.digits - (target.places or 0)
-    return whole or (source.places or 0) > (target.places or 0)
 
 
 #: Kinds of numbers that can be added without loss.
@@ -166,6 +62,7 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     "the field of the same name". ``policy`` and ``merge`` are the field's rule (see `core.rules`; as texts, so that
     an unknown one of a later version suspends this field and not the whole link); ``hub``: the owner shares the field
     both ways on another link too. ``transformed``: the owner changes its values on the way (see `core.transforms`).
+    ``options``: the other side's option values, as texts, which the owner translates by a map; empty where it has none.
     """
 
     number: int
@@ -181,6 +78,7 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     merge: str = Merge.VALUE.value
     hub: bool = False
     transformed: bool = False
+    options: tuple[str, ...] = ()
 
 
 class TableOffer(msgspec.Struct, frozen=True, array_like=True):
@@ -212,6 +110,8 @@ class Flow(msgspec.Struct):
     adapt: dict[int, Kind] = {}
     #: Local fields that we only receive and whose values have changed on the way: they get a stamp of ours.
     restamp: set[int] = set()
+    #: Local fields whose option values we translate by a map: the peer's type.
+    mapped: dict[int, FieldType] = {}
 
 
 class Suspended(msgspec.Struct, frozen=True):
@@ -243,6 +143,8 @@ SUSPENDED_TYPES = "types_differ"
 SUSPENDED_LOSSY = "lossy"
 SUSPENDED_OTHER_PAIR = "other_pair"
 SUSPENDED_TWO_TABLES = "two_tables"
+SUSPENDED_TWO_MAPS = "two_maps"
+SUSPENDED_USERS = "user_matching"
 SUSPENDED_LATER = "later"
 SUSPENDED_RULES = "rules_differ"
 SUSPENDED_RULE_TYPES = "rule_types"
@@ -251,8 +153,8 @@ SUSPENDED_FILTER = "filter"
 SUSPENDED_NEEDS_TIME_ADDED = "needs_time_added"
 SUSPENDED_TRANSFORM = "transform"
 
-#: Kinds that can be mapped but are not exchanged by this version: users, the content of files.
-LATER = frozenset({Kind.USER, Kind.FILE})
+#: Kinds that can be mapped but are not exchanged by this version: the content of files.
+LATER = frozenset({Kind.FILE})
 #: The system field that has to flow as well where deletions are to flow.
 TIME_ADDED = "time_added"
 
@@ -285,10 +187,11 @@ class _Index:
         return self.by_name.get((owner.table.label.lower(), owner.offer.name))
 
 
-def agree(here: Catalogue, there: Catalogue) -> Agreement:
+def agree(here: Catalogue, there: Catalogue, users: tuple[str, str] = ("", "")) -> Agreement:
     """What flows between two programs whose announced catalogues are ``here`` and ``there``.
 
-    Both sides compute it and must come to the same: nothing below may depend on which of them is ``here``.
+    ``users``: by which name each of the two finds users. Both sides compute it and must come to the same: nothing below
+    may depend on which of them is ``here``.
     """
     ours, theirs = _Index(here), _Index(there)
     result = Agreement(tables={}, by_peer={}, suspended=[])
@@ -301,7 +204,7 @@ def agree(here: Catalogue, there: Catalogue) -> Agreement:
             params = {"field": mine.offer.name, "table": mine.table.label}
             reason = Suspended(mine.offer.number, SUSPENDED_NEEDS_TIME_ADDED, params)
         else:
-            reason = _admit(result, mine, other)
+            reason = _users_reason(mine, other, users) or _admit(result, mine, other)
         if reason is not None:
             result.suspended.append(reason)
         elif TIME_ADDED in (mine.offer.name, other.offer.name):
@@ -391,31 +294,53 @@ def _admit(result: Agreement, mine: _Field, other: _Field) -> Suspended | None:
     if reason is not None:
         return reason
     if flow is None:
-        flow = Flow(mine.table.number, other.table.number, {}, {})
+        flow = Flow(mine.table.number, other.table.number)
         result.tables[flow.table] = flow
         result.by_peer[flow.peer_table] = flow
     if sends:
         flow.out[number] = other.offer.number
     if receives:
         flow.into[other.offer.number] = number
-        if msgspec.structs.replace(other.offer.type, null=mine.offer.type.null) != mine.offer.type:
+        mapped = mine.offer.options or other.offer.options
+        if (
+            not mapped
+            and msgspec.structs.replace(other.offer.type, null=mine.offer.type.null) != mine.offer.type
+        ):
             flow.adapt[number] = other.offer.type.kind
-        if not sends and (_transformed(mine, other) or fit(other.offer.type, mine.offer.type) is Fit.LOSSY):
+        lossy = not mapped and fit(other.offer.type, mine.offer.type) is Fit.LOSSY
+        if not sends and (lossy or _transformed(mine, other)):
             flow.restamp.add(number)
+    if mine.offer.options:
+        flow.mapped[number] = other.offer.type
     return None
 
 
+def _users_reason(mine: _Field, other: _Field, users: tuple[str, str]) -> Suspended | None:
+    """Users that are found by different names on both sides would be taken for one another."""
+    if users[0] == users[1] or Kind.USER not in (mine.offer.type.kind, other.offer.type.kind):
+        return None
+    params = {"field": mine.offer.name, "here": users[0], "there": users[1]}
+    return Suspended(mine.offer.number, SUSPENDED_USERS, params)
+
+
 def _type_reason(mine: _Field, other: _Field, sends: bool, receives: bool) -> Suspended | None:
-    fits = []
-    if sends:
-        fits.append(fit(mine.offer.type, other.offer.type))
-    if receives:
-        fits.append(fit(other.offer.type, mine.offer.type))
-    params = {"field": mine.offer.name, "here": mine.offer.type.text(), "there": other.offer.type.text()}
-    if Fit.IMPOSSIBLE in fits:
-        return Suspended(mine.offer.number, SUSPENDED_TYPES, params)
-    if Fit.LOSSY in fits and not (mine.offer.lossy or other.offer.lossy):
-        return Suspended(mine.offer.number, SUSPENDED_LOSSY, params)
+    number, here, there = mine.offer.number, mine.offer.type, other.offer.type
+    params: dict[str, Any] = {"field": mine.offer.name, "here": here.text(), "there": there.text()}
+    if mine.offer.options and other.offer.options:
+        return Suspended(number, SUSPENDED_TWO_MAPS, params)
+    if mine.offer.options or other.offer.options:
+        known = (
+            read_options(mine.offer.options, there)
+            if mine.offer.options
+            else read_options(other.offer.options, here)
+        )
+        return Suspended(number, SUSPENDED_TYPES, params) if known is None else None
+    ways = [(here, there)] * sends + [(there, here)] * receives
+    if any(fit(*way) is Fit.IMPOSSIBLE for way in ways):
+        return Suspended(number, SUSPENDED_TYPES, params)
+    lost = next((found for way in ways if (found := loss(*way))), None)
+    if lost is not None and not (mine.offer.lossy or other.offer.lossy):
+        return Suspended(number, SUSPENDED_LOSSY, {**params, "loss": lost.text, **lost.params})
     return None
 
 

@@ -52,6 +52,13 @@ class ValueMap:
         except TypeError:  # a list or a dictionary is never listed
             return value
 
+    def lists(self, value: Any) -> bool:
+        """Whether the table says anything of ``value``."""
+        try:
+            return (value.__class__, value) in self._there
+        except TypeError:
+            return False
+
     def pairs(self) -> list[tuple[Any, Any]]:
         return [(here, there) for (_, here), there in self._there.items()]
 

@@ -26,7 +26,7 @@ from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, exists, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
-from syncapp.store.store import Applied, Store
+from syncapp.store.store import RETRY_ROWS, Applied, Store
 from syncapp.transports.base import Channel
 
 logger = logging.getLogger(__name__)
@@ -411,10 +411,14 @@ class LinkDriver:
         return not more
 
     async def retry(self) -> None:
-        """Try the parked changes that are due."""
+        """Try the parked changes that are due; a match of a user by hand, for one, may make very many due at once."""
         link, agreement, token = self._link(), self._agreement, self._token
-        if await self._pool.run(lambda store: store.retry(link, agreement, token)):
+        pause_at = time.monotonic() + RENEW_EVERY
+        while tried := await self._pool.run(lambda store: store.retry(link, agreement, token)):
             self._on_change(self)
+            self.wake()
+            if tried < RETRY_ROWS or time.monotonic() >= pause_at:
+                break
 
 
 def new_session(role: Role, codec: Codec, *, code: str = "", clock_bound: int = 300_000_000) -> Session:

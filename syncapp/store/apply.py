@@ -28,10 +28,12 @@ from syncapp.store.graves import Graves
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.lives import Context
+from syncapp.store.options import option_maps
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import Numbering, seal
+from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
 
 
@@ -57,7 +59,7 @@ class Applier:
         self._numbering = numbering
         self._link = setup.links[source.link]
         self._now = backend.now()
-        self._resolver = Resolver(backend, setup, self._link)
+        self._resolver = Resolver(backend, setup, self._link, option_maps(self._link, source.agreement))
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
@@ -274,7 +276,7 @@ class Applier:
                 continue
             mine = entry.version if entry else None
             local = self._resolver.local(spec, cell.value)
-            equal = local.ready and ours.get(field) == local.value
+            equal = local.ready and same(spec.type.kind, ours.get(field), local.value)
             if field in restamped(self._source.agreement, change.table):
                 merged = self._derive(entry, cell, equal=equal)
             elif self._one_way(change.table, field):

@@ -20,6 +20,7 @@ from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
 from syncapp.core.transforms import Step
 from syncapp.store.deletionbase import DeletionBackend
+from syncapp.store.people import UserTables
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -57,9 +58,11 @@ class LinkInfo(msgspec.Struct, frozen=True):
     """A link as the store's logic sees it.
 
     ``match_by``: table → field numbers by which existing records are recognised. ``missing``: relation field →
-    ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
-    filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
-    nothing of such a table is sent. ``transforms``: one-way field → what is done to its values on this side.
+    ``hold | match | empty``. ``user_matching``: the name by which users are found. ``active``: whether this program is
+    the active side. ``filters``: table → its row filter (see `store.filters`). ``shut``: table → the column because of
+    which its filter cannot be told any more; nothing of such a table is sent. ``transforms``: one-way field → what is
+    done to its values on this side.
+    ``maps``: field → the peer's option values, as the configuration writes them, and ours.
     """
 
     id: int
@@ -67,17 +70,19 @@ class LinkInfo(msgspec.Struct, frozen=True):
     log: bool = False
     match_by: dict[int, tuple[int, ...]] = {}
     missing: dict[int, str] = {}
+    user_matching: str = "login"
     active: bool = False
     filters: dict[int, dict[int, tuple[Any, ...]]] = {}
     shut: dict[int, str] = {}
     transforms: dict[int, tuple[Step, ...]] = {}
+    maps: dict[int, dict[str, Any]] = {}
 
 
 class Setup(msgspec.Struct, frozen=True):
     """Everything configured, as one immutable value; read anew when ``version`` changes.
 
     ``captured``: field numbers with triggers (mapped in any link, any direction). ``logged``: link id → the field
-    numbers it sends, for links whose log is on.
+    numbers it sends, for links whose log is on. ``zone``: the time zone in which this program's days begin and end.
     """
 
     version: int
@@ -85,6 +90,7 @@ class Setup(msgspec.Struct, frozen=True):
     links: dict[int, LinkInfo]
     captured: frozenset[int]
     logged: dict[int, frozenset[int]] = {}
+    zone: str = "UTC"
 
 
 class InstanceState(msgspec.Struct):
@@ -259,6 +265,9 @@ SUM_RANGE = "sum_range"
 #: Longer texts are kept cut to this many characters in the log.
 LOGGED_TEXT = 1000
 
+#: When a problem is tried again that only an edit or a person can solve.
+NEVER = 2**62
+
 Key = tuple[Any, ...]
 Values = dict[int, Any]
 
@@ -275,8 +284,11 @@ class RowRefused(Exception):
 class BadValue(Exception):
     """A stored or received value is not of its field's type. Says what is wrong."""
 
+    #: The code of the problem that it becomes.
+    code = "value"
 
-class Backend(DeletionBackend, Protocol):
+
+class Backend(DeletionBackend, UserTables, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --
@@ -468,6 +480,10 @@ class Backend(DeletionBackend, Protocol):
         ...
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]: ...
+
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        """Parked outgoing values of the link that are to be tried again by ``now``."""
+        ...
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]: ...
 

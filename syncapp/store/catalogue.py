@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import connections
+from django.utils.timezone import get_default_timezone_name
 
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
@@ -226,6 +228,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
     captured |= {number for of_link in options.values() for number in of_link.captured()}
     missing: dict[int, dict[int, str]] = {}
     transforms: dict[int, dict[int, tuple[Step, ...]]] = {}
+    maps: dict[int, dict[int, dict[str, Any]]] = {}
     logged: dict[int, set[int]] = {pk: set() for pk, link in links.items() if link.log}
     for mapping in models.Mapping.objects.using(using).exclude(direction=Direction.OFF):
         number = mapping.field_id
@@ -236,6 +239,8 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
             missing.setdefault(mapping.link_id, {})[number] = mapping.options.get("missing", "hold")
         if mapping.options.get("transform"):
             transforms.setdefault(mapping.link_id, {})[number] = linktables.steps(mapping.options)
+        if map := mapping.options.get("map"):
+            maps.setdefault(mapping.link_id, {})[number] = map
         if mapping.link_id in logged and Direction(mapping.direction).sends:
             logged[mapping.link_id].add(number)
     return Setup(
@@ -244,15 +249,18 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
         links={
             pk: LinkInfo(
                 *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),
+                user_matching=link.user_matching,
                 active=link.mode == models.Link.Mode.ACTIVE,
                 transforms=transforms.get(pk, {}),
                 filters=options[pk].filters if pk in options else {},
                 shut=options[pk].shut if pk in options else {},
+                maps=maps.get(pk, {}),
             )
             for pk, link in links.items()
         },
         captured=frozenset(captured),
         logged={pk: frozenset(numbers) for pk, numbers in logged.items()},
+        zone=get_default_timezone_name(),
     )
 
 
@@ -317,6 +325,7 @@ def link_catalogue(link_id: int, using: str = "default") -> Catalogue:
             merge=rule.merge.value,
             hub=entry.number in shared,
             transformed=direction is not Direction.OFF and bool(mapping and mapping.options.get("transform")),
+            options=tuple(mapping.options.get("map", ())) if mapping else (),
         )
 
     return tuple(

@@ -8,8 +8,9 @@ from typing import Any
 
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.errors import ValueRefused
+from syncapp.store.adapting import adapt
 from syncapp.store.base import FieldInfo
-from syncapp.store.values import adapt
+from syncapp.store.values import ip_text
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -56,6 +57,7 @@ _READERS: dict[Kind, Callable[[Any, FieldType], Any]] = {
     Kind.BOOLEAN: _truth,
     Kind.DECIMAL: _decimal,
     Kind.JSON: lambda value, type: json.loads(value) if isinstance(value, str) else value,
+    Kind.IP: lambda value, type: ip_text(str(value).strip()),
     Kind.RELATION: lambda value, type: str(value),
     Kind.USER: lambda value, type: str(value),
     Kind.RELATIONS: _keys,

@@ -27,10 +27,13 @@ from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
-from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
+from syncapp.store.base import NEVER, Backend, BadValue, ProblemRow, Setup
 from syncapp.store.changing import change_out
+from syncapp.store.faults import told
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
+from syncapp.store.options import option_maps
+from syncapp.store.outgoing import outgoing
 from syncapp.store.sealing import Numbering, seal
 
 
@@ -142,6 +145,7 @@ class FeedReader:
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
+        self._maps = option_maps(setup.links[peer.link], peer.agreement) if peer.link in setup.links else {}
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None
@@ -265,8 +269,9 @@ class FeedReader:
             status = self._setup.tables[table].status
             columns = sorted({field for item in items for field in item.fields})
             rows = self._backend.rows(table, [item.record.pk for item in items], columns)
-            for pk, values in rows.items():
-                self._values[table, pk] = dict(zip(columns, values, strict=True)) | {status: True}
+            info = self._setup.tables[table]
+            for pk, values in outgoing(self._backend, info, self._maps, columns, rows).items():
+                self._values[table, pk] = values | {status: True}
             self._uids.learn(self._references(table, columns, rows.values()))
             self._learn_names(table, items)
 
@@ -393,7 +398,8 @@ class FeedReader:
 
     def _problem(self, record: Record, field: int, value: BadValue, now: int) -> ProblemRow:
         info = self._setup.tables[record.table]
-        params = {"table": info.label, "field": info.fields[field].name, "value": "", "detail": str(value)}
+        params = {"table": info.label, "field": info.fields[field].name, "value": "…", **told(value)}
+        params["value"] = params.get("shown", "…")
         return ProblemRow(
             0,
             self._peer.link,
@@ -402,11 +408,12 @@ class FeedReader:
             record.uid,
             record.pk,
             field,
-            "value",
+            value.code,
             params,
             None,
             b"",
             now,
+            next_try=NEVER,
         )
 
 

@@ -101,7 +101,7 @@ class Joiner:
         for uid in sorted(members(parts)):
             record = self._targets.get(uid) or next(iter(self._uids.records([uid])), None)
             if record is None:
-                return Local(None, ready=False, missing=uid)
+                return Local.waits("missing_target", uid)
             if record.alive:
                 keys.append(record.pk)
         return Local(sorted(keys))

@@ -34,8 +34,10 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.matching import rows_of_keys
 from syncapp.store.memorydata import MemoryDatabase
 from syncapp.store.memorydeletion import MemoryDeletion
+from syncapp.store.people import Names, UserMatch, same_people, wanted_of
 from syncapp.store.values import checker
 
 __all__ = ["MemoryBackend", "MemoryDatabase"]
@@ -192,24 +194,16 @@ class MemoryBackend(MemoryDeletion):
         return {pk: [rows[pk].get(field) for field in fields] for pk in pks if pk in rows}
 
     def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
-        wanted = {tuple(map(_normal, key)): key for key in keys if None not in key}
-        found: dict[Key, list[str]] = defaultdict(list)
-        for pk, row in self.database.tables[table].items():
-            key = wanted.get(tuple(_normal(row.get(field)) for field in fields))
-            if key is not None:
-                found[key].append(pk)
-        return dict(found)
+        infos = self.database.setup.tables[table].fields
+        rows = self.database.tables[table].items()
+        kinds = [infos[field].type.kind for field in fields]
+        return rows_of_keys(kinds, keys, ((pk, [row.get(f) for f in fields]) for pk, row in rows))
 
     def check(self, table: int, field: int, value: Any) -> str:
         spec = self.database.setup.tables[table].fields[field].type
-        if spec.kind is Kind.TEXT and isinstance(value, str):
-            if "\x00" in value:
-                return "the text contains a NUL character"
-            if spec.length is not None and len(value) > spec.length:
-                return f"longer than {spec.length} characters"
-        if spec.kind in EXACT:
-            return checker(spec)(value)
-        return ""
+        # Here a row without a text has None, where a real one would have the model's empty default.
+        unchecked = value is None if spec.kind is Kind.TEXT else spec.kind not in EXACT
+        return "" if unchecked else checker(spec)(value)
 
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
         return [self.database.insert(table, values) for values in rows]
@@ -219,6 +213,24 @@ class MemoryBackend(MemoryDeletion):
     ) -> None:
         for pk, values in rows:
             self.database.update(table, pk, dict(zip(fields, values, strict=True)))
+
+    # -- users ----------------------------------------------------------------------------------------------
+
+    def users(self, keys: Collection[str]) -> dict[str, Names]:
+        users = self.database.users
+        return {key: Names(*users[key], key) for key in keys if key in users}
+
+    def find_users(self, matching: str, wanted: Collection[str]) -> dict[str, list[str]]:
+        users = self.users(self.database.users)
+        return same_people(matching, wanted, ((key, wanted_of(matching, who)) for key, who in users.items()))
+
+    def user_matches(self, link: int, digests: Collection[bytes]) -> dict[bytes, UserMatch]:
+        known = self.database.user_matches
+        return {digest: known[link, digest] for digest in digests if (link, digest) in known}
+
+    def save_user_matches(self, matches: Collection[UserMatch]) -> None:
+        for match in matches:
+            self.database.put(self.database.user_matches, (match.link, match.digest), match)
 
     # -- links ----------------------------------------------------------------------------------------------
 
@@ -333,6 +345,10 @@ class MemoryBackend(MemoryDeletion):
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         return [p for p in self._incoming(link) if p.next_try <= now][:limit]
 
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        found = [p for p in self.database.problems.values() if p.link == link and p.way == "out"]
+        return [msgspec.structs.replace(p) for p in found if p.next_try <= now][:limit]
+
     def _incoming(self, link: int) -> list[ProblemRow]:
         found = self.database.problems.values()
         return [msgspec.structs.replace(p) for p in found if p.link == link and p.way == "in"]
@@ -414,7 +430,3 @@ class MemoryBackend(MemoryDeletion):
             for row in self.database.log
         ]
         self._set("log", log)
-
-
-def _normal(value: Any) -> Any:
-    return " ".join(value.casefold().split()) if isinstance(value, str) else value

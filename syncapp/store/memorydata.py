@@ -27,6 +27,7 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.deletionbase import ArchiveRow, OnDelete
+from syncapp.store.people import UserMatch
 
 Undo = Callable[[], None]
 
@@ -72,6 +73,9 @@ class MemoryDatabase:
         self.pairs: dict[int, set[int]] = defaultdict(set)
         self.left: dict[int, dict[int, int]] = defaultdict(dict)
         self.refilters: dict[int, dict[int, Refilter]] = defaultdict(dict)
+        #: key → login, full name
+        self.users: dict[str, tuple[str, str]] = {}
+        self.user_matches: dict[tuple[int, bytes], UserMatch] = {}
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -14,8 +15,8 @@ from syncapp.core.mapping import Flow, Kind
 from syncapp.core.parts import Parts, join_parts
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
+from syncapp.store.adapting import adapt
 from syncapp.store.base import FieldInfo, TableInfo
-from syncapp.store.values import adapt
 
 UID_BYTES = 16
 _BINARY = frozenset({Kind.RELATION, Kind.RELATIONS, Kind.BINARY})
@@ -67,8 +68,13 @@ class Translated(NamedTuple):
     refused: list[tuple[bytes, int]]
 
 
-def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, TableInfo]) -> Translated:
-    """Turn a batch into local tables and fields; what the mapping does not let in is left out and named."""
+def translate(
+    batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, TableInfo], zone: tzinfo = UTC
+) -> Translated:
+    """Turn a batch into local tables and fields; what the mapping does not let in is left out and named.
+
+    ``zone``: see `adapting.adapt`.
+    """
     changes: list[Incoming] = []
     refused: list[tuple[bytes, int]] = []
     for section in batch.sections:
@@ -86,7 +92,7 @@ def translate(batch: Batch, by_peer: dict[int, Flow], tables: Mapping[int, Table
             for i in binary:
                 row.values[i] = _as_bytes(row.values[i])
             for i, kind, type in foreign:
-                row.values[i] = adapt(row.values[i], kind, type)
+                row.values[i] = adapt(row.values[i], kind, type, zone)
             refused.extend((row.uid, column) for column in shut)
             if flow is not None and places:
                 cells = _cells(row, places, batch.origins)

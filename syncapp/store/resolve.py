@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from syncapp import details
 from syncapp.core.changes import split_uids
 from syncapp.core.mapping import Kind
 from syncapp.core.rules import Merge
-from syncapp.store.base import Backend, FieldInfo, Key, LinkInfo, Setup
+from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
+from syncapp.store.faults import fault, shown
+from syncapp.store.options import OptionMap, translated
 from syncapp.store.parked import Incoming
+from syncapp.store.people import UserFinder
 
 if TYPE_CHECKING:
     from syncapp.store.writing import Write
@@ -19,13 +23,21 @@ if TYPE_CHECKING:
 class Local(NamedTuple):
     """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not.
 
-    ``fault``: why it is no value of its field at all.
+    ``fault``: why it is no value of its field at all. ``code`` and ``params``: of the problem that it is, then or as
+    long as it is not ready.
     """
 
     value: Any
     ready: bool = True
     missing: bytes | None = None
     fault: str = ""
+    code: str = "value"
+    params: dict[str, Any] = {}
+
+    @classmethod
+    def waits(cls, code: str, missing: bytes, **params: Any) -> Local:
+        """A value that has to wait."""
+        return cls(None, ready=False, missing=missing, code=code, params=params)
 
 
 class Matches(NamedTuple):
@@ -42,24 +54,32 @@ class Matches(NamedTuple):
 class Resolver:
     """Looks up, once per batch, what incoming changes refer to."""
 
-    def __init__(self, backend: Backend, setup: Setup, link: LinkInfo) -> None:
+    def __init__(
+        self, backend: Backend, setup: Setup, link: LinkInfo, maps: Mapping[int, OptionMap] | None = None
+    ) -> None:
         self._backend = backend
         self._setup = setup
         self._link = link
+        self._maps = maps or {}
         self._keys: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
         self._gone: set[bytes] = set()
+        self._users = UserFinder(backend, link.id, link.user_matching)
 
     # -- relations --
 
     def learn(self, changes: Iterable[Incoming]) -> None:
-        """Look up the targets of all relations in ``changes``."""
+        """Look up the targets of all relations in ``changes``, and the users."""
         wanted: set[bytes] = set()
+        people: list[Any] = []
         for change in changes:
             fields = self._setup.tables[change.table].fields
             for field, cell in change.cells.items():
                 if fields[field].target:
                     wanted |= _uids(cell.value)
+                elif fields[field].type.kind is Kind.USER:
+                    people.append(cell.value)
+        self._users.learn(people)
         wanted -= self._asked
         if not wanted:
             return
@@ -90,25 +110,44 @@ class Resolver:
             if value is None:
                 return Local(None)
             if not isinstance(value, bytes):
-                return Local(None, fault="a relation travels as a uid")
+                return Local(None, fault=fault(details.NO_UID))
             key = self._keys.get(value)
-            return Local(key) if key is not None else Local(None, ready=False, missing=value)
+            return Local(key) if key is not None else Local.waits("missing_target", value)
+        if field.type.kind is Kind.USER:
+            return self._local_user(value)
         if field.type.kind is Kind.RELATIONS:
             return self._local_list(value, union=field.merge is Merge.UNION)
+        if field.number in self._maps:
+            value = translated(self._maps[field.number].into, value)
+            if isinstance(value, BadValue):
+                return Local(None, fault=value.args[0], code=value.code)
         return Local(value)
 
     def _local_list(self, value: Any, *, union: bool) -> Local:
         if not isinstance(value, list) or not all(isinstance(uid, bytes) for uid in value):
-            return Local(None, fault="relations travel as a list of uids")
+            return Local(None, fault=fault(details.NO_UIDS))
         keys: set[str] = set()
         for uid in value:
             key = self._keys.get(uid)
             if key is None and union and uid in self._gone:
                 continue  # a union remembers it, but there is no row of it here any more
             if key is None:
-                return Local(None, ready=False, missing=uid)
+                return Local.waits("missing_target", uid)
             keys.add(key)
         return Local(sorted(keys))
+
+    def _local_user(self, value: Any) -> Local:
+        if value is None:
+            return Local(None)
+        match = self._users.match(value)
+        if match is None:
+            return Local(None, fault=fault(details.NO_USER, shown=shown(value)))
+        if match.user:
+            return Local(match.user)
+        who = match.names.text()
+        if match.several:
+            return Local.waits("ambiguous_user", match.digest, user=who, count=match.several)
+        return Local.waits("unknown_user", match.digest, user=who)
 
     # -- matching --
 

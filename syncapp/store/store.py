@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from syncapp import errors
 from syncapp.core.changes import Batch, Cursor, Fate, Record, Totals
@@ -14,7 +15,7 @@ from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello, Known
 from syncapp.core.policy import BATCH_BYTES
 from syncapp.store.apply import Applier, Source
-from syncapp.store.base import Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
+from syncapp.store.base import NEVER, Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.changing import change_in
 from syncapp.store.choices import Decisions
 from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
@@ -26,6 +27,7 @@ from syncapp.store.revival import Reviver
 from syncapp.store.runs import Run
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.tombstones import Purged, purge, tell_again
+from syncapp.store.unsendable import feed_anew
 
 #: Journal rows of one seal: SQLite's write lock is held meanwhile, and whoever edits has to wait.
 SEAL_ROWS = 1000
@@ -34,6 +36,8 @@ WANT_MOST = 1000
 FOREVER = 2**62
 #: Tombstones looked through in one transaction.
 PURGE_RECORDS = 1000
+#: Parked changes that are tried again at once.
+RETRY_ROWS = 200
 #: Records looked through in one transaction after a change of row filters.
 REFILTER_RECORDS = 500
 
@@ -208,7 +212,7 @@ class Store(Decisions):
                 raise errors.RestoredThere()
             setup = self.backend.setup()
             try:
-                changes, refused = translate(batch, agreement.by_peer, setup.tables)
+                changes, refused = translate(batch, agreement.by_peer, setup.tables, ZoneInfo(setup.zone))
             except (ValueError, IndexError, TypeError) as error:
                 raise errors.Malformed(detail=str(error)) from error
             change_in(setup.links[link].transforms, changes)
@@ -242,14 +246,19 @@ class Store(Decisions):
             self._check_lease(link, cursors.lease_token == token)
             now = self.backend.now()
             rows = (
-                self.backend.problems_due(link, now, 200) if ids is None else self.backend.problems_by_id(ids)
+                self.backend.problems_due(link, now, RETRY_ROWS)
+                if ids is None
+                else self.backend.problems_by_id(ids)
             )
-            rows = [row for row in rows if row.way == "in"]
+            if ids is None:
+                rows += self.backend.problems_out(link, now, RETRY_ROWS)
             if rows:
                 numbering = self._numbering()
                 setup = self.backend.setup()
                 source = Source(link, agreement, again_parked=cursors.again_parked)
-                Applier(self.backend, setup, source, numbering).run([reopen(r) for r in rows])
+                feed_anew(self.backend, agreement, rows, numbering)
+                incoming = [reopen(r) for r in rows if r.way == "in"]
+                Applier(self.backend, setup, source, numbering).run(incoming)
                 numbering.close()
             return len(rows)
 
@@ -301,8 +310,10 @@ class Store(Decisions):
     def _agree(
         self, link: int, hello: Hello, clock_offset: int, cursors: LinkCursors, meeting: Meeting
     ) -> Agreed:
-        agreement = agree(self.backend.catalogue(link), hello.catalogue)
-        withhold(self.backend.setup().links[link], agreement)
+        info = self.backend.setup().links[link]
+        users = (info.user_matching, hello.user_matching)
+        agreement = agree(self.backend.catalogue(link), hello.catalogue, users)
+        withhold(info, agreement)
         peer = PeerInfo(
             instance=hello.instance,
             epoch=hello.epoch,
@@ -316,6 +327,7 @@ class Store(Decisions):
         )
         terms = meeting.accept()
         self._resume(link, agreement, cursors)
+        self._try_unsendable(link, agreement)
         self.backend.save_cursors(cursors)
         self.backend.save_peer(link, peer)
         return Agreed(
@@ -326,6 +338,12 @@ class Store(Decisions):
             terms.peer_has,
             terms.have,
         )
+
+    def _try_unsendable(self, link: int, agreement: Agreement) -> None:
+        """The link may have been set up anew: what could not be sent may be sent now."""
+        numbering = self._numbering()
+        feed_anew(self.backend, agreement, self.backend.problems_out(link, NEVER, WANT_MOST), numbering)
+        numbering.close()
 
     def _wanted(self, link: int) -> list[bytes]:
         """Records of which we have changes but not the record."""

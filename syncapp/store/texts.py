@@ -57,8 +57,11 @@ SUSPENDED: dict[str, str] = {
     ),
     mapping.SUSPENDED_TYPES: N_('Types of "{field}" differ: {here} ↔ {there}. Choose another field.'),
     mapping.SUSPENDED_LOSSY: N_(
-        'Values of "{field}" would lose something on the way ({here} here, {there} there). Allow the loss in '
+        'Values of "{field}" would lose something on the way ({here} here, {there} there): {loss}. Allow the loss in '
         "the mapping, or choose another field."
+    ),
+    mapping.SUSPENDED_TWO_MAPS: N_(
+        'Both programs translate the values of "{field}" by a map. Remove the map in one of them.'
     ),
     mapping.SUSPENDED_OTHER_PAIR: N_(
         'The two programs pair "{field}" differently. Choose the same pair of fields on both sides.'
@@ -78,9 +81,12 @@ SUSPENDED: dict[str, str] = {
         'The rule "{policy}" of "{field}" cannot be kept: both programs share the field with others too, and values '
         "would go round in circles. Set the rule to latest or ask, or let one of the two share it with this link only."
     ),
+    mapping.SUSPENDED_USERS: N_(
+        'Users are found by {here} here and by {there} in the other program, so "{field}" does not flow. Set '
+        "user_matching of the link to the same in both programs."
+    ),
     mapping.SUSPENDED_LATER: N_(
-        'The field "{field}" is noted, but values of its kind (users, deletions, files) are not exchanged in this '
-        "version."
+        'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'
     ),
 }
 SUSPENDED[mapping.SUSPENDED_FILTER] = N_(

@@ -13,8 +13,10 @@ from syncapp.core.merge import Merged, Outcome
 from syncapp.core.parts import Parts
 from syncapp.core.rules import Merge
 from syncapp.store.base import ASK, Backend, RowRefused, Setup
+from syncapp.store.faults import told
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Local, Resolver
+from syncapp.store.values import identical
 
 Held = tuple[str, dict[str, Any], bytes | None]
 
@@ -80,9 +82,9 @@ class Write:
         readable = local.ready and not local.fault
         verdict = Verdict(cell, merged, local.value if readable else cell.value)
         if local.fault and merged.outcome.writes:
-            verdict.held = ("value", {"value": _short(cell.value), "detail": local.fault}, None)
+            verdict.held = (local.code, {"value": _short(cell.value), **told(local.fault)}, None)
         elif not local.ready and merged.outcome.writes:
-            verdict.held = ("missing_target", {}, local.missing)
+            verdict.held = (local.code, local.params, local.missing)
         elif merged.outcome is Outcome.ASK:
             verdict.held = (ASK, {}, None)
         self.verdicts[field] = verdict
@@ -177,11 +179,11 @@ class Writer:
                 continue  # it has no column: that the row is there says it
             local = self._resolver.local(spec, verdict.cell.value)
             if not local.ready:
-                params = {"table": info.label, "field": spec.name}
-                if not spec.type.null and spec.type.kind is Kind.RELATION:
-                    write.failed = Failure("missing_target", params, local.missing)
+                params = {"table": info.label, "field": spec.name, **local.params}
+                if not spec.type.null and spec.type.kind is not Kind.RELATIONS:
+                    write.failed = Failure(local.code, params, local.missing)
                     return {}
-                verdict.held = ("missing_target", params, local.missing)
+                verdict.held = (local.code, params, local.missing)
                 write.late[field] = verdict.cell.value
                 continue
             reason = local.fault or self._backend.check(write.change.table, field, local.value)
@@ -190,9 +192,9 @@ class Writer:
                     "table": info.label,
                     "field": spec.name,
                     "value": _short(verdict.value),
-                    "detail": reason,
+                    **told(reason),
                 }
-                write.failed = Failure("value", params)
+                write.failed = Failure(local.code, params)
                 return {}
             verdict.value = values[field] = local.value
         return values
@@ -250,7 +252,7 @@ class Writer:
                         "table": info.label,
                         "field": name,
                         "value": _short(verdict.value),
-                        "detail": reason,
+                        **told(reason),
                     }
                     verdict.held = ("value", params, None)
 
@@ -320,7 +322,7 @@ def _written(write: Write) -> dict[int, Any]:
         for field, verdict in write.verdicts.items()
         if verdict.held is None
         and verdict.merged.outcome.writes
-        and (field not in write.ours or write.ours[field] != verdict.value)
+        and not (field in write.ours and identical(write.ours[field], verdict.value))
     }
 
 

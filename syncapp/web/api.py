@@ -16,7 +16,16 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import SessionAuth
 
 from syncapp import conf
-from syncapp.errors import NoConflict, NoQuestion, SyncError, ValueRefused, sentence
+from syncapp.errors import (
+    NoConflict,
+    NoQuestion,
+    SyncError,
+    UnknownLocalUser,
+    UnknownPeerUser,
+    ValueRefused,
+    sentence,
+)
+from syncapp.models import Link
 from syncapp.store import control, texts
 from syncapp.store.choices import Answer
 from syncapp.store.disputes import (
@@ -33,6 +42,7 @@ from syncapp.store.history import LogLine, ProblemLine, log_lines, problem_lines
 from syncapp.store.sql import SqlBackend
 from syncapp.store.status import LinkReport, link_statuses, now_us
 from syncapp.store.store import Store
+from syncapp.store.usermatching import UserLine, match_user, unmatch_user, user_lines
 from syncapp.web.access import may_configure, may_view
 
 
@@ -60,6 +70,13 @@ class Me(Schema):
     language: str
     title: str
     may_configure: bool
+
+
+class UserChoice(Schema):
+    """``peer_user``: number or login of a user of the other program; ``user``: the login of the one here."""
+
+    peer_user: str
+    user: str = ""
 
 
 class LogPage(Schema):
@@ -191,6 +208,14 @@ def conflict(request: HttpRequest, number: int) -> ConflictLine:
     return line
 
 
+@api.get(
+    "/links/{link_id}/users", response={200: list[UserLine], 404: Fault}, summary="Users of the other program"
+)
+def users(request: HttpRequest, link_id: int) -> list[UserLine]:
+    """The users of the other program who came along in values, and who they are here."""
+    return user_lines(_link(link_id).pk)
+
+
 # -- control ------------------------------------------------------------------------------------------------
 
 
@@ -210,9 +235,36 @@ def resume(request: HttpRequest, link_id: int) -> LinkReport:
     return _set_paused(request, link_id, False)
 
 
-def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkReport:
+@api.post(
+    "/links/{link_id}/users/match",
+    response={200: list[UserLine], 403: Fault, 404: Fault, 422: Fault},
+    summary="Match a user by hand",
+)
+def match(request: HttpRequest, link_id: int, choice: UserChoice) -> list[UserLine]:
+    """From now on this user of the other program is that one here; an empty ``user`` forgets it again."""
+    _require_configure(request)
+    chosen = _link(link_id)
+    if choice.user:
+        match_user(chosen, choice.peer_user, choice.user)
+    else:
+        unmatch_user(chosen, choice.peer_user)
+    return user_lines(link_id)
+
+
+def _require_configure(request: HttpRequest) -> None:
     if not may_configure(request.user):
         raise HttpError(403, gettext("You may not change links. Ask an administrator for the permission."))
+
+
+def _link(link_id: int) -> Link:
+    try:
+        return Link.objects.get(pk=link_id)
+    except Link.DoesNotExist:
+        raise HttpError(404, gettext("There is no such link (any more).")) from None
+
+
+def _set_paused(request: HttpRequest, link_id: int, paused: bool) -> LinkReport:
+    _require_configure(request)
     control.set_paused(link_id, paused)
     return _one(request, link_id)
 
@@ -290,14 +342,20 @@ def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
     return _fault(request, error.status_code, str(error))
 
 
+#: Error → the parameter that is at fault.
+_AT_FAULT: dict[type[SyncError], str] = {
+    ValueRefused: "value",
+    UnknownPeerUser: "peer_user",
+    UnknownLocalUser: "user",
+}
+
+
 @api.exception_handler(SyncError)
 def _not_done(request: HttpRequest, error: SyncError) -> HttpResponse:
     """What a decision came to: it is not there (any more), or cannot be carried out as things stand."""
-    status = (
-        404 if isinstance(error, NoQuestion | NoConflict) else 422 if isinstance(error, ValueRefused) else 409
-    )
-    detail = texts.inert(sentence(error.code, error.params, gettext))
-    return _fault(request, status, detail, "value" if status == 422 else "")
+    field = _AT_FAULT.get(type(error), "")
+    status = 404 if isinstance(error, NoQuestion | NoConflict) else 422 if field else 409
+    return _fault(request, status, texts.inert(sentence(error.code, error.params, gettext)), field)
 
 
 @api.exception_handler(Http404)

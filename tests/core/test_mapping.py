@@ -13,72 +13,12 @@ from syncapp.core.mapping import (
     Direction,
     FieldOffer,
     FieldType,
-    Fit,
     Kind,
     TableOffer,
     agree,
-    fit,
     mergeable,
 )
 from syncapp.core.rules import Merge
-
-WIDER = {
-    (Kind.BOOLEAN, Kind.INTEGER),
-    (Kind.INTEGER, Kind.DECIMAL),
-    (Kind.UUID, Kind.TEXT),
-    (Kind.DATE, Kind.DATETIME),
-}
-LOSSY = {
-    (Kind.FLOAT, Kind.DECIMAL),
-    (Kind.FLOAT, Kind.INTEGER),
-    (Kind.DECIMAL, Kind.FLOAT),
-    (Kind.DECIMAL, Kind.INTEGER),
-    (Kind.INTEGER, Kind.FLOAT),
-    (Kind.DATETIME, Kind.DATE),
-}
-
-
-@pytest.mark.parametrize(("source", "target"), list(itertools.product(Kind, Kind)))
-def test_fit_of_every_pair_of_kinds(source: Kind, target: Kind) -> None:
-    expected = Fit.IMPOSSIBLE
-    if source is target or (source, target) in WIDER:
-        expected = Fit.EXACT
-    elif (source, target) in LOSSY:
-        expected = Fit.LOSSY
-    assert fit(FieldType(source), FieldType(target)) is expected
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "expected"),
-    [
-        (FieldType(Kind.TEXT, length=100), FieldType(Kind.TEXT, length=200), Fit.EXACT),
-        (FieldType(Kind.TEXT, length=200), FieldType(Kind.TEXT, length=100), Fit.LOSSY),
-        (FieldType(Kind.TEXT), FieldType(Kind.TEXT, length=100), Fit.LOSSY),
-        (FieldType(Kind.TEXT, length=100), FieldType(Kind.TEXT), Fit.EXACT),
-        (FieldType(Kind.INTEGER, low=0, high=10), FieldType(Kind.INTEGER, low=-5, high=10), Fit.EXACT),
-        (FieldType(Kind.INTEGER, low=-6, high=10), FieldType(Kind.INTEGER, low=-5, high=10), Fit.LOSSY),
-        (FieldType(Kind.INTEGER, low=0, high=11), FieldType(Kind.INTEGER, low=0, high=10), Fit.LOSSY),
-        (FieldType(Kind.INTEGER), FieldType(Kind.INTEGER, low=0), Fit.LOSSY),
-        (
-            FieldType(Kind.DECIMAL, digits=12, places=2),
-            FieldType(Kind.DECIMAL, digits=14, places=4),
-            Fit.EXACT,
-        ),
-        (
-            FieldType(Kind.DECIMAL, digits=12, places=2),
-            FieldType(Kind.DECIMAL, digits=12, places=4),
-            Fit.LOSSY,
-        ),
-        (
-            FieldType(Kind.DECIMAL, digits=12, places=4),
-            FieldType(Kind.DECIMAL, digits=20, places=2),
-            Fit.LOSSY,
-        ),
-        (FieldType(Kind.TEXT, null=True), FieldType(Kind.TEXT), Fit.EXACT),
-    ],
-)
-def test_limits(source: FieldType, target: FieldType, expected: Fit) -> None:
-    assert fit(source, target) is expected
 
 
 def table(number: int, label: str, *fields: FieldOffer) -> TableOffer:

@@ -8,8 +8,9 @@ from django.test import override_settings
 from syncapp import conf
 from syncapp.core.address import normal_code, parse_address
 from syncapp.errors import UnknownLink
-from syncapp.models import Instance, Link, LinkState, LinkTable, Mapping
+from syncapp.models import Instance, Link, LinkState, LinkTable, Mapping, Problem
 from syncapp.store import catalogue, config, triggers
+from tests import rows
 from tests.store.configs import ACTIVE, PASSIVE, apply, mappings, number, refused, snapshot
 
 pytestmark = pytest.mark.django_db
@@ -211,6 +212,43 @@ def test_mapping_the_key_when_it_is_confirmed() -> None:
 
 def test_default_rules_are_accepted() -> None:
     apply(PASSIVE + '[[rule]]\nfield = "crm.Client.phone"\npolicy = "latest"\nmerge = "value"\n')
+
+
+def test_a_map_of_option_values() -> None:
+    text = PASSIVE.replace(
+        'name = "both"', 'name = { direction = "both", map = { paid = "оплачен", new = "" } }'
+    )
+    apply(text)
+    assert Mapping.objects.get(field__name="name").options == {"map": {"paid": "оплачен", "new": ""}}
+    setup = catalogue.load_setup()
+    (link,) = setup.links.values()
+    assert link.maps == {number("crm.Client.name"): {"paid": "оплачен", "new": ""}}
+    (offer,) = [
+        field
+        for table in catalogue.link_catalogue(link.id)
+        for field in table.fields
+        if field.number == number("crm.Client.name")
+    ]
+    assert offer.options == ("paid", "new")
+    assert apply(config.export()) == []
+
+
+def test_a_map_gives_choices_of_the_field() -> None:
+    text = PASSIVE.replace("crm.Client", "crm.Order").replace('name = "both"', 'status = "both"')
+    apply(text.replace('"both"', '{ direction = "both", map = { done = "paid" } }'))
+    (error,) = refused(text.replace('"both"', '{ direction = "both", map = { done = "pajd" } }'))
+    assert '(new, in_progress, shipped, paid, cancelled), not "pajd"' in error
+
+
+def test_what_waits_is_tried_again_after_a_change() -> None:
+    apply(PASSIVE)
+    rows.problem(Link.objects.get(), rows.field("name"), next_try=10**18)
+    apply(PASSIVE.replace('"both"', '"download"'))
+    assert Problem.objects.get().next_try == 0
+
+
+def test_a_map_that_is_not_one_to_one_may_be_received() -> None:
+    apply(PASSIVE.replace('name = "both"', 'name = { direction = "download", map = { a = "x", b = "x" } }'))
 
 
 # -- export -------------------------------------------------------------------------------------------------

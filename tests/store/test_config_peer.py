@@ -20,6 +20,7 @@ PEER = (
             FieldOffer(70, "title", "", FieldType(Kind.TEXT, length=200)),
             FieldOffer(71, "short", "", FieldType(Kind.TEXT, length=10)),
             FieldOffer(72, "born", "", FieldType(Kind.DATE)),
+            FieldOffer(74, "translated", "", FieldType(Kind.INTEGER), options=("a",)),
             FieldOffer(73, "consented", "", FieldType(Kind.TEXT, length=10), lossy=True),
         ),
     ),
@@ -64,11 +65,19 @@ def refused(field: str) -> str:
         ("peer = 99", "the other program offers no field No. 99."),
         ('peer = "shop.Buyer.nothing"', 'the other program offers no field "shop.Buyer.nothing".'),
         ('peer = "nothing"', 'the other program offers no field "crm.Client.nothing".'),
+        (
+            'peer = 72, map = { a = "b" }',
+            "types differ (text(200) here, date there) and cannot be linked.",
+        ),
+        ('peer = 74, map = { a = "b" }', "both programs translate its values by a map."),
         ("peer = 72", "types differ (text(200) here, date there) and cannot be linked."),
-        ("peer = 71", "values would lose something on the way (text(200) here, text(10) there)."),
+        (
+            "peer = 71",
+            "values would lose something on the way (text(200) here, text(10) there): texts are cut to 10 characters.",
+        ),
         (
             'peer = "SHOP.buyer.short"',
-            "values would lose something on the way (text(200) here, text(10) there).",
+            "values would lose something on the way (text(200) here, text(10) there): texts are cut to 10 characters.",
         ),
     ],
 )

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.django_db
 LINK = 'Link "Branch"'
 NAME = 'Link "Branch", field "crm.Client.name"'
 FIELD = 'name = "both"'
+TIME = "crm.Client.time_added"
 TABLE = 'table = "crm.Client"'
 MODE = 'mode = "passive"'
 
@@ -56,6 +57,28 @@ FIELDS: Cases = {
     "missing on a plain field": (
         'name = { direction = "both", missing = "hold" }',
         [f'{NAME}: "missing" must be left out'],
+    ),
+    "map that is not a table": (
+        'name = { direction = "both", map = "paid" }',
+        [f'{NAME}: "map" must be a table, not "paid".'],
+    ),
+    "map with a list": (
+        'name = { direction = "both", map = { paid = ["x"] } }',
+        [f'{NAME}: "map" must be a table of option values'],
+    ),
+    "map of a date": (
+        'time_added = { direction = "both", map = { a = "b" } }',
+        [
+            f'field "{TIME}": "map" must be left out (it is for texts, whole numbers and truth values), not datetime'
+        ],
+    ),
+    "map to another type": (
+        'name = { direction = "both", map = { a = 5 } }',
+        [f'{NAME}: "map" must be a table to values of crm.Client.name, not 5 is not a text'],
+    ),
+    "map that cannot be turned round": (
+        'name = { direction = "both", map = { a = "x", b = "x" } }',
+        [f'{NAME}: the map gives "x" for more than one value'],
     ),
     "missing = match": (
         'manager = { direction = "both", missing = "match" }',

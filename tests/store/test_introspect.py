@@ -31,7 +31,7 @@ EVERYTHING = {
     "slug": FieldType(Kind.TEXT, length=40),
     "url": FieldType(Kind.TEXT, length=150),
     "email": FieldType(Kind.TEXT, length=120),
-    "address": FieldType(Kind.TEXT, null=True, length=39),
+    "address": FieldType(Kind.IP, null=True),
     "choice": FieldType(Kind.TEXT, length=3),
     "small": FieldType(Kind.INTEGER, low=-(2**15), high=2**15 - 1),
     "integer": FieldType(Kind.INTEGER, low=-(2**31), high=2**31 - 1),

@@ -52,19 +52,21 @@ def test_lists_of_relations_wait_for_the_first_that_is_missing() -> None:
 def test_matching_none_one_and_several() -> None:
     office, _ = pair()
     office.database.unique.clear()
-    for code in ("one", "two", "Two "):
+    for code in ("one", "two", "Two ", "Three", "THREE"):
         office.create("client", code=code)
     found = resolver(office).match(
         [
             incoming(office, b"1" * 16, code="ONE"),
             incoming(office, b"2" * 16, code="two"),
             incoming(office, b"3" * 16, code="three"),
+            incoming(office, b"6" * 16, code="nobody's"),
             incoming(office, b"4" * 16, code=None),
             incoming(office, b"5" * 16, name="no code at all"),
         ]
     )
-    assert found.found == {b"1" * 16: (office.numbers.table["client"], "1")}
-    assert found.ambiguous == {b"2" * 16: ("two", 2)}
+    table = office.numbers.table["client"]
+    assert found.found == {b"1" * 16: (table, "1"), b"2" * 16: (table, "2")}, "to the letter goes first"
+    assert found.ambiguous == {b"3" * 16: ("three", 2)}
 
 
 def test_two_new_records_with_one_key_are_ambiguous() -> None:

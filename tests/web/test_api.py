@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from syncapp.models import Instance, Link
+from syncapp.models import Instance, Link, UserMatch
+from syncapp.store.people import Names, digest_of
 from tests import rows
 from tests.web import people
 
@@ -18,6 +19,7 @@ API = "/sync/api"
 GETS = [
     "/links",
     "/links/1",
+    "/links/1/users",
     "/log",
     "/problems",
     "/me",
@@ -86,9 +88,50 @@ def test_pause_and_resume() -> None:
     assert client.post(f"{API}/links/99/pause").status_code == 404
 
 
+def test_users_are_listed_and_matched() -> None:
+    link, local = rows.link(), people.user("a.smith")
+    row = UserMatch.objects.create(
+        link=link, digest=digest_of("login", Names("anna", "", "")), matching="login", login="anna"
+    )
+    assert (
+        people.browser(people.viewer()).get(f"{API}/links/{link.pk}/users").json()[0]["state"] == "unmatched"
+    )
+    client = people.browser(people.keeper())
+    answer = client.post(
+        f"{API}/links/{link.pk}/users/match",
+        {"peer_user": "anna", "user": "a.smith"},
+        content_type="application/json",
+    )
+    assert answer.status_code == 200
+    assert (answer.json()[0]["state"], answer.json()[0]["user_id"]) == ("manual", str(local.pk))
+    answer = client.post(
+        f"{API}/links/{link.pk}/users/match", {"peer_user": str(row.pk)}, content_type="application/json"
+    )
+    assert answer.json()[0]["state"] == "unmatched"
+    for choice, field in (({"peer_user": "99"}, "peer_user"), ({"peer_user": "anna", "user": "zoe"}, "user")):
+        answer = client.post(f"{API}/links/{link.pk}/users/match", choice, content_type="application/json")
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert answer.json()["detail"]
+    assert (
+        client.post(
+            f"{API}/links/99/users/match", {"peer_user": "anna"}, content_type="application/json"
+        ).status_code
+        == 404
+    )
+    assert client.get(f"{API}/links/99/users").status_code == 404
+
+
 def test_viewers_change_nothing() -> None:
     link = rows.link()
-    response = people.browser(people.viewer()).post(f"{API}/links/{link.pk}/pause")
+    client = people.browser(people.viewer())
+    refused = client.post(
+        f"{API}/links/{link.pk}/users/match",
+        {"peer_user": "anna", "user": "viewer"},
+        content_type="application/json",
+    )
+    assert refused.status_code == 403
+    assert not UserMatch.objects.exists()
+    response = client.post(f"{API}/links/{link.pk}/pause")
     assert response.status_code == 403
     assert not Link.objects.get().paused
 

@@ -15,6 +15,7 @@ from django.db import transaction
 from syncapp.core.mapping import LATER, Direction
 from syncapp.errors import ConfigRefused, UnknownLink
 from syncapp.models import Instance, Link, LinkState
+from syncapp.store import control
 from syncapp.store.catalogue import bump, lock_instance, refresh
 from syncapp.store.config.export import export
 from syncapp.store.config.parse import parse
@@ -40,7 +41,11 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         plans, rules, found = validate(spec, os.environ if env is None else env, using)
         if errors or found:
             raise ConfigRefused([*errors, *found])
-        changes = write(plans, instance, using) + write_rules(rules, using)
+        changes = write(plans, instance, using)
+        if changes:
+            # What could not be applied before may well be what this is about.
+            control.retry_problems(None, using=using)
+        changes += write_rules(rules, using)
         if changes:
             bump(using)
             changes += _notes(plans, changes)

@@ -133,5 +133,14 @@ def _field(mapping: Mapping) -> str | InlineTable:
     if mapping.lossy:
         table.append("lossy", True)
     for key, value in mapping.options.items():
-        table.append(key, transforms.exported(value) if key == "transform" else value)
+        if key == "transform":
+            value = transforms.exported(value)
+        table.append(key, _inline(value) if isinstance(value, dict) else value)
+    return table
+
+
+def _inline(values: dict[str, Any]) -> InlineTable:
+    table = tomlkit.inline_table()
+    for key, value in values.items():
+        table.append(key, value)
     return table

@@ -198,9 +198,19 @@ def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> Field
         confirm=reader.flag("confirm"),
         missing=missing,
         transform=transform,
+        map=_map(reader),
     )
     reader.finish()
     return spec
+
+
+def _map(reader: Reader) -> dict[str, Any]:
+    """Option values: the other program's, which TOML writes as texts, and ours."""
+    written = reader.table("map")
+    if all(isinstance(value, str | int) for value in written.values()):
+        return written
+    reader.wrong("map", 'a table of option values, such as { paid = "settled" }')
+    return {}
 
 
 def _direction(value: Any, full: str, link: str, errors: list[SyncError]) -> Direction:

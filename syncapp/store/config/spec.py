@@ -24,6 +24,8 @@ class FieldSpec:
     missing: str = ""
     #: For one-way fields: the steps as written (`config.transforms.Written`).
     transform: tuple[Any, ...] = ()
+    #: The other program's option values and ours.
+    map: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

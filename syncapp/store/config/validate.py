@@ -14,16 +14,14 @@ from typing import Any
 import msgspec
 
 from syncapp.core.address import parse_address
-from syncapp.core.mapping import Catalogue, Direction, FieldOffer, Fit, Kind, TableOffer, fit
+from syncapp.core.mapping import Catalogue, Direction, FieldOffer, Kind, TableOffer
 from syncapp.errors import (
     BadAddress,
     BadMatchField,
     DuplicateLink,
     DuplicatePeerField,
     DuplicateTable,
-    IncompatibleTypes,
     LinkAddress,
-    LossyTypes,
     MissingAddress,
     MissingPassword,
     NotAvailable,
@@ -41,6 +39,7 @@ from syncapp.errors import (
 from syncapp.models import Link, LinkState
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
 from syncapp.store.config import filters, transforms
+from syncapp.store.config.fits import check_map, check_types
 from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
 
@@ -267,6 +266,8 @@ class _Validator:
                     found=f'"{spec.missing}"',
                 )
             )
+        if spec.map:
+            self.errors += check_map(self.spec.name, entry, spec, full)
         if spec.direction is not Direction.OFF:
             self._check_kind(entry, spec, full)
             self._check_peer(table, entry, spec, full)
@@ -302,21 +303,7 @@ class _Validator:
             # Without a choice of ours the other program may still name this field as the peer of one of its
             # own.
             return
-        fits = []
-        if spec.direction.sends:
-            fits.append(fit(entry.type, other.type))
-        if spec.direction.receives:
-            fits.append(fit(other.type, entry.type))
-        params = {
-            "link": self.spec.name,
-            "field": full,
-            "here": entry.type.text(),
-            "there": other.type.text(),
-        }
-        if Fit.IMPOSSIBLE in fits:
-            self.errors.append(IncompatibleTypes(**params))
-        elif Fit.LOSSY in fits and not (spec.lossy or other.lossy):
-            self.errors.append(LossyTypes(**params))
+        self.errors += check_types(self.spec.name, entry.type, other, spec, full)
 
     def _check_peers_once(self, planned: Iterable[TablePlan]) -> None:
         owners: dict[int | str, str] = {}

@@ -206,6 +206,8 @@ def _mapping_values(plan: FieldPlan) -> dict[str, Any]:
         options["missing"] = spec.missing
     if plan.transform:
         options["transform"] = list(plan.transform)
+    if spec.map:
+        options["map"] = dict(spec.map)
     return {
         "direction": spec.direction.value,
         "peer_number": spec.peer if isinstance(spec.peer, int) else None,

@@ -25,12 +25,14 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
+from syncapp.store.people import Names, UserMatch
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
 from syncapp.store.sql.links import LinkTables
 from syncapp.store.sql.matching import Matcher
 from syncapp.store.sql.memories import Memories, Problems
+from syncapp.store.sql.people import People
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
 from syncapp.store.sql.removal import Removal
@@ -52,6 +54,7 @@ class SqlBackend:
         self._links = LinkTables(self._database)
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
+        self._people = People(self._database)
         self._known: Layout | None = None
 
     # -- units of work --
@@ -187,6 +190,20 @@ class SqlBackend:
     def forget(self, records: Sequence[Record], floors: Mapping[int, int]) -> None:
         self._tombstones.forget(records, floors)
 
+    # -- users --
+
+    def users(self, keys: Collection[str]) -> dict[str, Names]:
+        return self._people.names(keys)
+
+    def find_users(self, matching: str, wanted: Collection[str]) -> dict[str, list[str]]:
+        return self._people.find(matching, wanted)
+
+    def user_matches(self, link: int, digests: Collection[bytes]) -> dict[bytes, UserMatch]:
+        return self._people.matches(link, digests)
+
+    def save_user_matches(self, matches: Collection[UserMatch]) -> None:
+        self._people.save(matches)
+
     # -- links --
 
     def cursors(self, link: int) -> LinkCursors:
@@ -259,6 +276,9 @@ class SqlBackend:
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         return self._problems.due(link, now, limit)
+
+    def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return self._problems.out(link, now, limit)
 
     def problems_by_id(self, ids: Collection[int]) -> list[ProblemRow]:
         return self._problems.by_id(ids)

@@ -7,21 +7,21 @@ is looked at at once, and only one that holds something odd is gone through valu
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-import msgspec
-
-from syncapp.core.mapping import FieldType, Kind
+from syncapp import details
+from syncapp.core.kinds import FieldType, Kind
 from syncapp.store.base import BadValue
-from syncapp.store.values import checker, json_fault
+from syncapp.store.faults import fault, shown
+from syncapp.store.jsonvalues import json_fault, read_json, write_json
+from syncapp.store.values import checker, ip_text
 
 Convert = Callable[[Any], Any]
 
@@ -62,12 +62,12 @@ class Codec:
         if value is None or isinstance(value, BadValue):
             return value
         if type(value) not in self.raw:
-            return BadValue(f"{_shown(value)} is stored in a field of another type")
+            return _bad(details.OTHER_TYPE, value)
         wire = value if self.read is None else self.read(value)
         if isinstance(wire, BadValue):
             return wire
-        fault = self.check(wire)
-        return BadValue(fault) if fault else wire
+        found = self.check(wire)
+        return BadValue(found) if found else wire
 
     def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
         """Raw values of a column of wire ones, which have passed `check`."""
@@ -122,9 +122,13 @@ def _key(type: FieldType, zone: tzinfo | None) -> Codec:
 
 def _boolean(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: int) -> Any:
-        return bool(value) if value in (0, 1) else BadValue(f"{value} is not a truth value")
+        return bool(value) if value in (0, 1) else _bad(details.NO_TRUTH, value)
 
     return Codec(frozenset({int}), checker(type), read, int)
+
+
+#: Django's decimals may have any number of digits; Python's own default keeps 28.
+_WIDE = Context(prec=1000)
 
 
 def _decimal(type: FieldType, zone: tzinfo | None) -> Codec:
@@ -135,23 +139,26 @@ def _decimal(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: Any) -> Any:
         try:
             # repr() is the shortest text that means this float, so 12.35 is not 12.3499999….
-            number = Decimal(repr(value) if value.__class__ is float else value).quantize(unit)
+            number = Decimal(repr(value) if value.__class__ is float else value)
+            number = number.quantize(unit, context=_WIDE)
         except InvalidOperation:
-            return BadValue(f"{_shown(value)} is not a decimal number")
+            return _bad(details.NO_DECIMAL, value)
         if not number.is_finite():
-            return BadValue(f"{value} is not a finite number")
+            return _bad(details.NOT_FINITE, value)
         text = format(number, "f")
         text = text if number or text[0] != "-" else text[1:]
-        fault = check(text) if len(text) > digits else ""
-        return BadValue(fault) if fault else text
+        found = check(text) if len(text) > digits else ""
+        return BadValue(found) if found else text
 
     def check_exact(value: Any) -> str:
-        fault = check(value)
-        if fault or value is None or len(value) <= EXACT_DIGITS:
-            return fault
+        # A DECIMAL column has numeric affinity: SQLite turns whatever is written into it into a number of its own, with
+        # 15 digits that can be relied on, and Django reads no more than these.
+        found = check(value)
+        if found or value is None or len(value) <= EXACT_DIGITS:
+            return found
         digits = value.replace(".", "").lstrip("-0")
         if len(digits.rstrip("0") if places else digits) > EXACT_DIGITS:
-            return f"{value}: SQLite keeps {EXACT_DIGITS} significant digits"
+            return fault(details.TOO_EXACT, shown=value, most=EXACT_DIGITS)
         return ""
 
     return Codec(frozenset({int, float, str}), check_exact, read)
@@ -166,39 +173,33 @@ def _uuid(type: FieldType, zone: tzinfo | None) -> Codec:
         try:
             return str(uuid.UUID(value))
         except ValueError:
-            return BadValue(f"{_shown(value)} is not a UUID")
+            return _bad(details.NO_UUID, value)
 
     return Codec(frozenset({str}), checker(type), read, lambda value: value.replace("-", ""))
 
 
-def _json(type: FieldType, zone: tzinfo | None) -> Codec:
-    decode = msgspec.json.Decoder().decode
-
+def _ip(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: str) -> Any:
         try:
-            parsed = decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return BadValue(f"{_shown(value)} is not JSON")
-        fault = json_fault(parsed)
-        return BadValue(fault) if fault else parsed
+            return ip_text(value)
+        except ValueError:
+            return _bad(details.NO_ADDRESS, value)
 
-    null = type.null
+    return Codec(frozenset({str}), checker(type), read)
 
-    def check(value: Any) -> str:
-        # In a column that takes no NULL, None is JSON's own null.
-        return json_fault(value)
 
-    codec = Codec(frozenset({str}), check, read, json.dumps)
-    return codec if null else _JsonNull(codec.raw, check, read, json.dumps)
+def _json(type: FieldType, zone: tzinfo | None) -> Codec:
+    codec = Codec(frozenset({str}), json_fault, read_json, write_json)
+    return codec if type.null else _JsonNull(codec.raw, codec.check, codec.read, codec.write)
 
 
 class _JsonNull(Codec):
-    """JSON in a column that takes no NULL."""
+    """JSON in a column that takes no NULL: there, None is JSON's own null."""
 
     __slots__ = ()
 
     def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        return [json.dumps(value) for value in values]
+        return [write_json(value) for value in values]
 
 
 # -- time ---------------------------------------------------------------------------------------------------
@@ -213,12 +214,9 @@ def _date(type: FieldType, zone: tzinfo | None) -> Codec:
         # A full moment at midnight is a date too: that is how some programs write it.
         day = value[:10]
         if len(value) != 10 and value[10:] not in (" 00:00:00", "T00:00:00"):
-            return BadValue(f"{_shown(value)} is not a date")
-        return (
-            day
-            if day[4:8:3] == "--" and _parses(date.fromisoformat, day)
-            else BadValue(f"{day} is not a date")
-        )
+            return _bad(details.NO_DATE, value)
+        good = day[4:8:3] == "--" and _parses(date.fromisoformat, day)
+        return day if good else _bad(details.NO_DATE, value)
 
     return Codec(frozenset({str}), checker(type), read)
 
@@ -227,7 +225,7 @@ def _time(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: str) -> Any:
         match = _TIME.fullmatch(value)
         if match is None or not _parses(time.fromisoformat, match[1]):
-            return BadValue(f"{_shown(value)} is not a time of day")
+            return _bad(details.NO_TIME, value)
         return _clock(match[1]) + _fraction(match[2])
 
     return Codec(frozenset({str}), checker(type), read)
@@ -239,13 +237,13 @@ def _datetime(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: str) -> Any:
         match = _DATETIME.fullmatch(value)
         if match is None:
-            return BadValue(f"{_shown(value)} is not a date and time")
+            return _bad(details.NO_MOMENT, value)
         day, clock, fraction, offset = match.groups()
         text = f"{day}T{_clock(clock or '00:00')}"
         if offset not in (None, "Z", "+00:00") or here is not None:
             return _shifted(text, fraction, offset, here)
         if not _parses(datetime.fromisoformat, text):
-            return BadValue(f"{value} is not a date and time")
+            return _bad(details.NO_MOMENT, value)
         return f"{text}{_fraction(fraction)}Z"
 
     def write(value: str) -> str:
@@ -253,17 +251,37 @@ def _datetime(type: FieldType, zone: tzinfo | None) -> Codec:
             return f"{value[:10]} {value[11:-1]}"
         return str(datetime.fromisoformat(value).astimezone(here).replace(tzinfo=None))
 
-    return Codec(frozenset({str}), checker(type), read, write)
+    check = checker(type)
+    return Codec(frozenset({str}), check if here is None else _local_check(check, here), read, write)
+
+
+def _local_check(check: Callable[[Any], str], zone: tzinfo) -> Callable[[Any], str]:
+    """A check that refuses moments which local time cannot name, too."""
+
+    def check_local(value: Any) -> str:
+        found = check(value)
+        if found or value is None:
+            return found
+        try:
+            local = datetime.fromisoformat(value).astimezone(zone)
+        except OverflowError:
+            return fault(details.NO_MOMENT, shown=shown(value))
+        return fault(details.DOUBLED_HOUR, shown=shown(value), zone=str(zone)) if local.fold else ""
+
+    return check_local
 
 
 def _shifted(text: str, fraction: str | None, offset: str | None, zone: tzinfo | None) -> Any:
     """A moment with an offset of its own, or in the database's zone, in UTC."""
     try:
         moment = datetime.fromisoformat(f"{text}{_fraction(fraction)}{offset or ''}")
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        local = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        utc = local.astimezone(UTC)
+        if local is not moment and utc.astimezone(zone).replace(tzinfo=None) != moment:
+            return BadValue(fault(details.NO_SUCH_HOUR, shown=shown(text), zone=str(zone)))
+        return utc.isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        return BadValue(f"{text} is not a date and time")
+        return _bad(details.NO_MOMENT, text)
 
 
 def _clock(text: str) -> str:
@@ -283,9 +301,8 @@ def _parses(parse: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+def _bad(text: str, value: Any) -> BadValue:
+    return BadValue(fault(text, shown=shown(value)))
 
 
 _MAKERS: dict[Kind, Callable[[FieldType, tzinfo | None], Codec]] = {
@@ -301,6 +318,7 @@ _MAKERS: dict[Kind, Callable[[FieldType, tzinfo | None], Codec]] = {
     Kind.TIME: _time,
     Kind.DATETIME: _datetime,
     Kind.UUID: _uuid,
+    Kind.IP: _ip,
     Kind.JSON: _json,
     Kind.BINARY: _binary,
     Kind.RELATION: _key,

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from syncapp.core.keys import key_of
 from syncapp.core.mapping import Kind
 from syncapp.store.base import BadValue, Key
 from syncapp.store.sql.database import Database, Row
 from syncapp.store.sql.layout import Column, TableLayout
-from syncapp.store.values import normalise_key
 
 
 class Matcher:
@@ -42,7 +42,7 @@ class Matcher:
         return found
 
     def _normal(self, key: Key) -> Key:
-        return tuple(normalise_key(kind, value) for kind, value in zip(self._kinds, key, strict=True))
+        return tuple(key_of(kind, value) for kind, value in zip(self._kinds, key, strict=True))
 
     def _faults(self, key: Key) -> bool:
         """Whether a part of the key is no value of its field, and so in no row."""

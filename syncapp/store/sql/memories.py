@@ -31,6 +31,7 @@ _INCOMING = f'{_READ} "link_id" = %s AND "way" = \'in\' AND '
 _WAITING = f'{_READ} "waits_for" IN {{}}'
 _OF = f'{_INCOMING} "uid" IN {{}}'
 _DUE = f'{_INCOMING} "next_try" <= %s ORDER BY "next_try", "id" LIMIT %s'
+_OUT = f'{_READ} "link_id" = %s AND "way" = \'out\' AND "next_try" <= %s ORDER BY "id" LIMIT %s'
 _BY_ID = f'{_READ} "id" IN {{}}'
 # As the partial index has it, so that the index serves.
 _STANDING = f"{_READ} \"code\" IN ('{ASK}', '{SUM_RANGE}') AND \"uid\" IN {{}}"
@@ -98,6 +99,9 @@ class Problems:
 
     def due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         return [_problem(row) for row in self._database.query(_DUE, [link, now, limit])]
+
+    def out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
+        return [_problem(row) for row in self._database.query(_OUT, [link, now, limit])]
 
     def by_id(self, ids: Collection[int]) -> list[ProblemRow]:
         return [_problem(row) for row in sorted(self._database.query_in(_BY_ID, ids))]

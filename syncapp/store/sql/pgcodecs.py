@@ -8,20 +8,19 @@ triggers write old values by the same expressions (see `expression`).
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-import msgspec
-
+from syncapp import details
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.store.base import BadValue
+from syncapp.store.faults import fault, shown
+from syncapp.store.jsonvalues import json_fault, read_json, write_json
 from syncapp.store.sql.codecs import Codec
-from syncapp.store.values import checker, json_fault
+from syncapp.store.values import checker, ip_text
 
 _TEXTS = frozenset({"text", "character varying"})
 _KEYS = frozenset({Kind.RELATION, Kind.USER, Kind.KEY})
@@ -40,9 +39,9 @@ def expression(column: str, kind: Kind, stored: str) -> str:
 
     Dates and times depend on the session's ``datestyle``, which must be ISO.
     """
-    if kind in (Kind.TEXT, Kind.FILE):
-        if stored in ("inet", "cidr"):
-            return f"abbrev({column})"
+    if kind is Kind.IP and stored == "inet":
+        return f"abbrev({column})"  # with the mask of what is a network and no address
+    if kind in (Kind.TEXT, Kind.FILE, Kind.IP):
         return column if stored in _TEXTS else f"{column}::text"
     if kind in _AS_TEXT:
         return f"{column}::text"
@@ -67,24 +66,17 @@ def _text(type: FieldType, stored: str) -> Codec:
     def sound(values: Sequence[str]) -> bool:
         return length is None or max(map(len, values)) <= length
 
-    if stored not in ("inet", "cidr"):
-        return Codec(frozenset({str}), checker(type), sound=sound)
-    fits = checker(type)
-
-    def check(value: Any) -> str:
-        fault = fits(value)
-        return fault or ("" if value is None else _address_fault(value))
-
-    return Codec(frozenset({str}), check, sound=sound)
+    return Codec(frozenset({str}), checker(type), sound=sound)
 
 
-def _address_fault(value: str) -> str:
-    """An address that the database would spell in another way would not come back as it was sent."""
-    try:
-        same = str(ipaddress.ip_interface(value) if "/" in value else ipaddress.ip_address(value)) == value
-    except ValueError:
-        same = False
-    return "" if same else f"{value!r} is not an IP address in its usual spelling"
+def _ip(type: FieldType, stored: str) -> Codec:
+    def read(value: str) -> Any:
+        try:
+            return ip_text(value)
+        except ValueError:
+            return _bad(details.NO_ADDRESS, value)
+
+    return Codec(frozenset({str}), checker(type), read)
 
 
 def _integer(type: FieldType, stored: str) -> Codec:
@@ -122,13 +114,17 @@ def _decimal(type: FieldType, stored: str) -> Codec:
             return value
         number = Decimal(value)
         if not number.is_finite():
-            return BadValue(f"{value} is not a finite number")
+            return _bad(details.NOT_FINITE, value)
         try:
             exact = number.quantize(unit, context=_WIDE)
         except InvalidOperation:
-            return BadValue(f"{_shown(value)} has too many digits")
-        fault = check(format(exact, "f")) if exact == number else f"{value}: at most {places} decimal places"
-        return BadValue(fault) if fault else format(exact, "f")
+            return _bad(details.NO_DECIMAL, value)
+        found = (
+            check(format(exact, "f"))
+            if exact == number
+            else fault(details.TOO_MANY_PLACES, shown=value, places=places)
+        )
+        return BadValue(found) if found else format(exact, "f")
 
     return Codec(frozenset({str}), check, read)
 
@@ -139,26 +135,18 @@ def _uuid(type: FieldType, stored: str) -> Codec:
 
 # -- JSON ---------------------------------------------------------------------------------------------------
 
-_LONG = re.compile(r"\d[\d.]{15}")
-#: A text, or a number with an exponent: texts are passed over.
-_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?[eE][+-]?\d+')
-
 
 def _json(type: FieldType, stored: str) -> Codec:
-    decode = msgspec.json.Decoder().decode
+    codec = Codec(frozenset({str}), json_fault, _read_json, _write_json)
+    return codec if type.null else _JsonNull(codec.raw, json_fault, _read_json, _write_json)
 
-    def read(value: str) -> Any:
-        try:
-            parsed = _exact(value) if _LONG.search(value) else decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return BadValue(f"{_shown(value)} is not JSON")
-        except ValueError as error:
-            return BadValue(str(error))
-        fault = json_fault(parsed)
-        return BadValue(fault) if fault else parsed
 
-    codec = Codec(frozenset({str}), json_fault, read, dump)
-    return codec if type.null else _JsonNull(codec.raw, json_fault, read, dump)
+def _read_json(value: str) -> Any:
+    return read_json(value, canonical=True)
+
+
+def _write_json(value: Any) -> str:
+    return write_json(value, canonical=True)
 
 
 class _JsonNull(Codec):
@@ -167,33 +155,7 @@ class _JsonNull(Codec):
     __slots__ = ()
 
     def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        return [dump(value) for value in values]
-
-
-def _exact(text: str) -> Any:
-    """``text`` decoded; ValueError where a number would be rounded: the database keeps any number of digits."""
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        if not math.isfinite(value) or Decimal(digits) != Decimal(repr(value)):
-            raise ValueError(f"{_shown(digits)} has more digits than a floating point number")
-        return value
-
-    return json.loads(text, parse_float=number)
-
-
-def dump(value: Any, dumps: Callable[[Any], str] | None = None) -> str:
-    """JSON text whose numbers come back as they are: the database writes out exponents, as whole numbers if it can."""
-    text = (dumps or json.dumps)(value)
-    return _EXPONENT.sub(_plain, text) if "e" in text or "E" in text else text
-
-
-def _plain(match: re.Match[str]) -> str:
-    found = match[0]
-    if found[0] == '"':
-        return found
-    plain = format(Decimal(found), "f")
-    return plain if "." in plain else f"{plain}.0"
+        return [_write_json(value) for value in values]
 
 
 # -- time ---------------------------------------------------------------------------------------------------
@@ -220,7 +182,7 @@ def _datetime(type: FieldType, stored: str) -> Codec:
     def read(value: str) -> Any:
         match = _MOMENT.fullmatch(value)
         if match is None:
-            return BadValue(f"{value} is not a date and time between the years 1 and 9999")
+            return _bad(details.NO_MOMENT_OURS, value)
         day, clock, fraction = match.groups()
         return f"{day}T{clock}.{fraction.ljust(6, '0')}Z" if fraction else f"{day}T{clock}Z"
 
@@ -236,9 +198,9 @@ def _duration(type: FieldType, stored: str) -> Codec:
         try:
             number = int(value)
         except ValueError:
-            return BadValue(f"{value} is not a finite length of time")
-        fault = check(number)
-        return BadValue(fault) if fault else number
+            return _bad(details.NO_DURATION, value)
+        found = check(number)
+        return BadValue(found) if found else number
 
     return Codec(frozenset({str}), check, read, interval)
 
@@ -261,13 +223,12 @@ def _key(type: FieldType, stored: str) -> Codec:
     one_uuid = checker(FieldType(Kind.UUID))
 
     def check(value: Any) -> str:
-        fault = usual(value)
-        if fault or value is None:
-            return fault
+        found = usual(value)
+        if found or value is None:
+            return found
         if high:
-            return (
-                "" if _is_integer(value, low, high) else f"{_shown(value)} is not a number of the key's range"
-            )
+            good = _is_integer(value, low, high)
+            return "" if good else fault(details.NO_KEY_NUMBER, shown=shown(value))
         return one_uuid(value) if stored == "uuid" else ""
 
     return Codec(frozenset({str}), check)
@@ -280,9 +241,8 @@ def _is_integer(text: str, low: int, high: int) -> bool:
 _WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+def _bad(text: str, value: Any) -> BadValue:
+    return BadValue(fault(text, shown=shown(value)))
 
 
 _MAKERS: dict[Kind, Callable[[FieldType, str], Codec]] = {
@@ -298,6 +258,7 @@ _MAKERS: dict[Kind, Callable[[FieldType, str], Codec]] = {
     Kind.TIME: _time,
     Kind.DATETIME: _datetime,
     Kind.UUID: _uuid,
+    Kind.IP: _ip,
     Kind.JSON: _json,
     Kind.BINARY: _binary,
     Kind.RELATION: _key,

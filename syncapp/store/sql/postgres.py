@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
@@ -17,6 +18,7 @@ from django.utils.timezone import get_default_timezone, is_naive, make_aware
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.store import statements
 from syncapp.store.base import RowRefused
+from syncapp.store.jsonvalues import plain_numbers
 from syncapp.store.sql import pgcodecs, pgrefused
 from syncapp.store.sql.arrays import array, type_of
 from syncapp.store.sql.codecs import Codec
@@ -133,7 +135,11 @@ class PostgresDialect:
         if isinstance(value, timedelta):
             return pgcodecs.interval(value // timedelta(microseconds=1))
         if hasattr(value, "obj"):  # the driver's wrappers of JSON and of bytes
-            return value.obj if isinstance(value.obj, bytes) else pgcodecs.dump(value.obj, value.dumps)
+            return (
+                value.obj
+                if isinstance(value.obj, bytes)
+                else plain_numbers((value.dumps or json.dumps)(value.obj))
+            )
         return str(value)  # decimals, UUIDs, addresses
 
     # -- statements --

@@ -9,9 +9,11 @@ from typing import Any
 
 from django.db.utils import OperationalError
 
+from syncapp import details
 from syncapp.core.mapping import Kind
 from syncapp.store.base import BadValue
 from syncapp.store.bindings import ThroughBinding
+from syncapp.store.faults import fault
 from syncapp.store.sql.database import Database, Row
 from syncapp.store.sql.layout import TableLayout
 
@@ -105,4 +107,4 @@ def _decode(text: bool, value: Any) -> Any:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return BadValue("the stored text is not UTF-8")
+        return BadValue(fault(details.NOT_UTF8))
