@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - statements are made of constants, values are parameters
 """The journal: what the triggers wrote, taken away in order."""
 
 from __future__ import annotations
