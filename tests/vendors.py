@@ -38,7 +38,7 @@ def native() -> str:
 def makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
     """Let the tests of a module that are marked ``django_db`` use the fixture, as if they said so themselves."""
     if isinstance(collector, pytest.Module) and (
-        (isinstance(obj, type) and name.startswith("Test")) or (callable(obj) and name.startswith("test_"))
+        name.startswith("Test") if isinstance(obj, type) else name.startswith("test_") and callable(obj)
     ):
         marks = {mark.name for mark in [*collector.iter_markers(), *getattr(obj, "pytestmark", [])]}
         if "django_db" in marks:

@@ -40,7 +40,7 @@ def _execute(connection: BaseDatabaseWrapper, driver: Any, sql: str, params: Any
     from psycopg import Cursor
 
     cursor = Cursor(driver)
-    cursor.execute(sql, params or None)  # type: ignore[arg-type]
+    cursor.execute(sql, params or None)
     return cursor
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 from django.db import connection
 
 from syncapp import models
@@ -63,7 +65,16 @@ def names(linked: Linked, row: JournalRow) -> list[str]:
     return [linked.name(number).rpartition(".")[2] for number in row.fields]
 
 
-def execute(sql: str, params: Sequence[object] = ()) -> list[tuple[object, ...]]:
+def session(**parameters: object) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session of another program in the test's PostgreSQL database; each statement is a transaction."""
+    known = {key: value for key, value in connection.get_connection_params().items() if key in _PARAMETERS}
+    return psycopg.connect(**{**known, **parameters}, autocommit=True)
+
+
+_PARAMETERS = ("dbname", "user", "password", "host", "port")
+
+
+def execute(sql: str, params: Sequence[object] | None = ()) -> list[tuple[object, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []

@@ -64,5 +64,6 @@ def type_of(values: Sequence[Any]) -> str:
     """The type of ``values`` as elements of an array; those that are None fit any."""
     for value in values:
         if value is not None:
-            return _TYPES.get(value.__class__, value.__class__.__name__.lower())
+            kind: type = value.__class__
+            return _TYPES.get(kind, kind.__name__.lower())
     return "text"

@@ -59,10 +59,13 @@ class Database:
 
     def set_columns(self, table: str, columns: Sequence[str], key: str, rows: list[Sequence[Any]]) -> None:
         """Set columns of rows of one of our tables, each row being (value, …, key)."""
-        quoted, connection = self.quote(table), self.connection
-        stored = self.dialect.stored_types(connection, quoted)
-        places = [Place(self.quote(name), stored.get(name, "")) for name in (*columns, key)]
-        self.dialect.update(connection, quoted, places[:-1], places[-1], rows)
+        places = self.places(table, (*columns, key))
+        self.dialect.update(self.connection, self.quote(table), places[:-1], places[-1], rows)
+
+    def places(self, table: str, columns: Sequence[str]) -> list[Place]:
+        """Columns of one of our tables in a statement."""
+        stored = self.dialect.stored_types(self.connection, self.quote(table))
+        return [Place(self.quote(name), stored.get(name, "")) for name in columns]
 
     def query_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> list[Row]:
         """Rows of a statement with ``IN {}``: one of ``values``, in as many statements as that takes."""
@@ -119,6 +122,7 @@ class Database:
 
     def _begin(self, stack: ExitStack, snapshot: bool) -> None:
         self._nested = self.connection.in_atomic_block  # within a test's transaction, and nowhere else
+        clock = 0
         for left in reversed(range(BEGIN_TRIES)):
             try:
                 with ExitStack() as trial:

@@ -132,7 +132,7 @@ class Dialect(Protocol):
         connection: BaseDatabaseWrapper,
         table: str,
         columns: Sequence[Place],
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
         key: str,
     ) -> list[Any]:
         """Insert rows into a quoted table. ``key``: the column whose values the database gives; these, in order."""
@@ -144,7 +144,7 @@ class Dialect(Protocol):
         table: str,
         columns: Sequence[Place],
         key: Place,
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
     ) -> None:
         """Set columns of rows, each row being (value, …, key)."""
         ...

@@ -39,16 +39,16 @@ COPY_FROM = 500
 class PostgresDialect:
     """PostgreSQL: many writers at a time, typed columns.
 
-    *The sealing lock* is a lock on a table that nobody writes, in a mode that excludes itself alone. It is held until the
-    transaction's end and given up only after its commit has become visible. So whoever gets it next sees, in every
+    *The sealing lock* is a lock on a table that nobody writes, in a mode that excludes itself alone. It is held until
+    the transaction's end and given up only after its commit has become visible. So whoever gets it next sees, in every
     statement that begins then, all that its predecessor wrote: feed numbers become visible in their order, and a reader
     that sees number n has seen everything below n.
 
     An advisory lock would serve as well, but for one thing: asking for it is a query, and with it the transaction's
     snapshot is taken, before the wait. ``LOCK TABLE`` takes none. So a transaction that only reads (but for what it
     seals) can be REPEATABLE READ: its snapshot begins when the lock is its own, and a value never travels under a stamp
-    older than itself, whatever users commit between two statements. One that writes users' rows is READ COMMITTED, since
-    it must see the rows as they are when it has locked them. The lock is one per schema, and passes poolers.
+    older than itself, whatever users commit between two statements. One that writes users' rows is READ COMMITTED,
+    since it must see the rows as they are when it has locked them. The lock is one per schema, and passes poolers.
     """
 
     # There is no limit for arrays; this one bounds the size of a statement.
@@ -60,6 +60,7 @@ class PostgresDialect:
 
     def __init__(self) -> None:
         self._types: dict[str, Mapping[str, str]] = {}
+        self._sequences: dict[tuple[str, str], str | None] = {}
 
     # -- units of work --
 
@@ -158,8 +159,8 @@ class PostgresDialect:
         return f"({group}) IN (SELECT * FROM unnest({', '.join(lists)}))", params
 
     def candidates(self, expression: str, keys: Collection[str]) -> tuple[str, list[Any]]:
-        # lower() is not casefold(), and depends on the database's locale: texts with other than visible ASCII characters
-        # are all candidates.
+        # lower() is not casefold(), and depends on the database's locale: texts with other than visible ASCII
+        # characters are all candidates.
         sql = f"""(lower({expression}) = ANY(%s::text[]) OR {expression} COLLATE "C" ~ '[^!-~]')"""
         return sql, [array(list(keys))]
 
@@ -193,7 +194,7 @@ class PostgresDialect:
         connection: BaseDatabaseWrapper,
         table: str,
         columns: Sequence[Place],
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
         key: str,
     ) -> list[Any]:
         names = ", ".join(column.quoted for column in columns)
@@ -223,7 +224,7 @@ class PostgresDialect:
         table: str,
         columns: Sequence[Place],
         key: Place,
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
     ) -> None:
         if len(rows) == 1:
             settings = ", ".join(f"{column.quoted} = %s::{column.stored}" for column in columns)
@@ -264,9 +265,11 @@ class PostgresDialect:
             statements.query(connection, "SELECT setval(%s::regclass, %s)", [sequence, highest])
 
     def _sequence(self, connection: BaseDatabaseWrapper, table: str, column: str) -> str | None:
-        quoted = connection.ops.quote_name(table)
-        found = statements.query(connection, "SELECT pg_get_serial_sequence(%s, %s)", [quoted, column])[0][0]
-        return None if found is None else str(found)
+        if (table, column) not in self._sequences:
+            quoted = connection.ops.quote_name(table)
+            rows = statements.query(connection, "SELECT pg_get_serial_sequence(%s, %s)", [quoted, column])
+            self._sequences[table, column] = rows[0][0]
+        return self._sequences[table, column]
 
 
 def _told(

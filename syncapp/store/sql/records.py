@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from syncapp.core.changes import Cursor, Record, pack_entries, unpack_entries
 from syncapp.core.clock import make_origin
@@ -104,10 +104,16 @@ class RecordTable:
 
     def _insert(self, new: list[Record]) -> None:
         database = self._database
-        ids = database.dialect.allocate(database.connection, "syncapp_record", "id", len(new))
+        dialect, connection = database.dialect, database.connection
+        if dialect.tells_keys:
+            places = database.places("syncapp_record", _CHANGING)
+            rows: list[Sequence[object]] = [_values(record) for record in new]
+            ids: Sequence[int] = dialect.insert(connection, '"syncapp_record"', places, rows, '"id"')
+        else:
+            ids = dialect.allocate(connection, "syncapp_record", "id", len(new))
+            database.many(_INSERT, [(id, *_values(record)) for id, record in zip(ids, new, strict=True)])
         for id, record in zip(ids, new, strict=True):
             record.id = id
-        database.many(_INSERT, [(record.id, *_values(record)) for record in new])
 
     # -- the instance --
 

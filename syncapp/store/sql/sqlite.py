@@ -131,7 +131,7 @@ class SqliteDialect:
         connection: BaseDatabaseWrapper,
         table: str,
         columns: Sequence[Place],
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
         key: str,
     ) -> list[Any]:
         names = ", ".join(column.quoted for column in columns)
@@ -144,7 +144,7 @@ class SqliteDialect:
         table: str,
         columns: Sequence[Place],
         key: Place,
-        rows: list[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
     ) -> None:
         settings = ", ".join(f"{column.quoted} = %s" for column in columns)
         statements.many(connection, f"UPDATE {table} SET {settings} WHERE {key.quoted} = %s", rows)

@@ -114,7 +114,7 @@ class Writer:
                 raise
             self._set(layout, columns, rows)
 
-    def _set(self, layout: TableLayout, columns: Sequence[Column], rows: list[Sequence[Any]]) -> None:
+    def _set(self, layout: TableLayout, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         database = self._database
         places = [column.place for column in columns]
         database.dialect.update(database.connection, layout.quoted, places, layout.key, rows)

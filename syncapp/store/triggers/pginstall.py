@@ -1,8 +1,10 @@
+# ruff: noqa: S608 - what is put into statements are constants, names and hashes
 """Putting compiled triggers into a PostgreSQL database, and telling whether they are still what was put there.
 
 A comment on each function keeps the hash of what was wanted and fingerprints of what the database made of it. So a
 trigger or a function that somebody edited, switched off or moved is noticed, and only what differs is touched: another
-mapping changes a function alone, for which nobody has to wait, whereas a new trigger waits for all who write to its table.
+mapping changes a function alone, for which nobody has to wait, whereas a new trigger waits for all who write to its
+table.
 """
 
 from __future__ import annotations

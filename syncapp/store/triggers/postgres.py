@@ -15,13 +15,13 @@ Each trigger has a function of its own name. For table 3 with field 17, a many-t
 
 *Statement triggers with transition tables*: on a statement of 5000 rows they cost 6 µs a row for an update and 3 µs for
 an insert, row triggers 16 and 15; on a statement of one row both cost the same. They see what upserts, MERGE, COPY and
-cascades do. Partitioned tables have row triggers, since a statement may name a partition. Rows that logical replication
-brings fire no statement triggers: they are found by verification only.
+cascades do. Partitioned tables have row triggers, since a statement may name a partition. Rows that logical
+replication brings fire no statement triggers: they are found by verification only.
 
-*The functions run as their owner* (SECURITY DEFINER), since whoever writes to the table – another program, with a role of
-its own – need not be allowed to write to the journal, nor know its schema; and with a fixed ``search_path``, without
-which that writer could put its own operators in the way. All names in them are in full. The triggers fire ALWAYS: also in
-sessions that pose as a replica to pass over foreign keys.
+*The functions run as their owner* (SECURITY DEFINER), since whoever writes to the table – another program, with a role
+of its own – need not be allowed to write to the journal, nor know its schema; and with a fixed ``search_path``,
+without which that writer could put its own operators in the way. All names in them are in full. The triggers fire ALWAYS: also
+in sessions that pose as a replica to pass over foreign keys.
 
 Nothing in a function may fail, for the write would fail with it. A column that somebody renames or drops behind Django's
 back would be such a case: triggers are removed before migrations, and put back without a missing column when they are
@@ -251,10 +251,12 @@ class _Compiler:
         # Old values are written as texts, dates among them.
         style = " SET datestyle = 'ISO, YMD'" if op == "update" and self.kept else ""
         lines = "".join(f"\n  {statement};" for statement in body)
+        # Names may hold anything, and so also what ends the text.
+        end = f"$syncapp_{digest(lines)}$"
         function = (
             f"CREATE OR REPLACE FUNCTION {full}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
-            f"SET search_path = pg_catalog, pg_temp{style} AS $syncapp$\n"
-            f"DECLARE {_AT};\nBEGIN{lines}\n  RETURN NULL;\nEND $syncapp$"
+            f"SET search_path = pg_catalog, pg_temp{style} AS {end}\n"
+            f"DECLARE {_AT};\nBEGIN{lines}\n  RETURN NULL;\nEND {end}"
         )
         table = event.split(" ON ", 1)[1].split(" FOR EACH ", 1)[0].split(" REFERENCING ", 1)[0]
         ddl = f"CREATE OR REPLACE TRIGGER {_quote(name)} {event} EXECUTE FUNCTION {full}()"

@@ -19,7 +19,7 @@ from syncapp.store.bindings import FieldBinding, TableBinding
 from syncapp.store.triggers import base, sqlite
 from tests.store.linked import Linked, drain, execute, journal, link_fields
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sqlite]
 
 NOW = "CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) * 1000"
 INTO = 'INSERT INTO "syncapp_journal" ("table_no", "pk_text", "op", "mask", "at", "before")'
