@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp import errors
@@ -81,7 +81,7 @@ class StorePool:
             if self._absence.ask():
                 try:
                     result = await self._attempt(work)
-                except (OperationalError, InterfaceError) as error:
+                except Error as error:
                     self._note(error, own, attempt)
                 else:
                     self._absence.end()
@@ -98,7 +98,7 @@ class StorePool:
         finally:
             self._running -= 1
 
-    def _note(self, error: OperationalError | InterfaceError, own: _Absence, attempt: int) -> None:
+    def _note(self, error: Error, own: _Absence, attempt: int) -> None:
         """Remember what kind of failure it was, and say so; raises it when there is nothing to wait for."""
         trouble = trouble_of(error)
         if trouble is Trouble.NONE:
@@ -128,8 +128,11 @@ class StorePool:
         local.used = now
         try:
             return work(local.store)
-        except (OperationalError, InterfaceError):
-            connections[self.using].close_if_unusable_or_obsolete()
+        except Error as error:
+            if trouble_of(error) is Trouble.AWAY and connections[self.using].vendor != "sqlite":
+                connections[self.using].close()  # whatever is left of it
+            else:
+                connections[self.using].close_if_unusable_or_obsolete()
             raise
 
     def close(self) -> None:

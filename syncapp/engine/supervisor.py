@@ -124,9 +124,6 @@ class Host:
         if self._stopped:
             await channel.close(errors.Stopping.code)
             return
-        if self.pool.away:  # who it is cannot be looked up either
-            await channel.close(errors.DatabaseAway.code)
-            return
         if len(self._newcomers) >= MAX_NEWCOMERS:  # strangers must not fill our memory with half-open log-ins
             await channel.close(errors.Locked.code)
             return

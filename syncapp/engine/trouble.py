@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from enum import Enum
 
-from django.db import Error, InterfaceError, OperationalError
+from django.db import Error, InterfaceError, InternalError, OperationalError
 
 
 class Trouble(Enum):
@@ -32,9 +32,11 @@ _FRUITLESS_CLASSES = frozenset({"0A", "54", "55"})
 
 def trouble_of(error: BaseException) -> Trouble:
     """Which trouble ``error``, as Django raises it, stands for."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return Trouble.NONE
     cause = error.__cause__
+    if not isinstance(error, OperationalError | InterfaceError):
+        # A pooler that lost its server may answer out of step: the driver then has no name for what it got.
+        lost = isinstance(error, InternalError) and not getattr(cause, "sqlstate", None)
+        return Trouble.AWAY if lost else Trouble.NONE
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # its lowest byte: the rest says why
         if code in _BUSY_CODES:

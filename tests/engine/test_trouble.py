@@ -8,7 +8,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
 
 from syncapp.engine.trouble import Trouble, trouble_of, words_of
 
