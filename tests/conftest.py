@@ -9,6 +9,7 @@ from pytest_django import DjangoDbBlocker
 from syncapp.engine import links, supervisor
 from syncapp.store import catalogue
 from tests import pgbouncer, postgres, vendors
+from tests.simulation.budget import summary as simulated
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name loudly what could not run on this machine (``tests/provision.sh`` says what and why)."""
+    """Say what was simulated, and loudly what could not run here (``tests/provision.sh`` says what and why)."""
+    for line in simulated(terminalreporter.stats.get("passed", ())):
+        terminalreporter.line(line)
     missing = os.environ.get("SYNCAPP_MISSING_PARTS", "").split("\n")
     for part, reason in (("postgresql", postgres.missing()), ("pgbouncer", pgbouncer.missing())):
         if reason and not any(line.startswith(part) for line in missing):

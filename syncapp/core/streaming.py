@@ -52,6 +52,7 @@ class Sender:
         self._furthest = 0
         self._wanted = False
         self._ends: deque[int] = deque()  # where reads reached the end of the feed
+        self._whole = -1  # the last of them: up to there all records have been met, wherever they stand now
         self._clear = 0
         self._unheard = False
 
@@ -100,14 +101,21 @@ class Sender:
         if more:
             self.dirty = True
         elif end.seq >= self.position.seq:
-            self._ends.append(end.seq)
+            self._reached(end.seq)
         return end.seq > self.position.seq
 
     def pass_over(self, before: Cursor, after: Cursor) -> None:
-        """The feed grew from ``before`` to ``after`` by what this peer sent: if all before was read, so is that."""
-        if not self._reading and after.seq > before.seq == self.position.seq:
+        """The feed grew from ``before`` to ``after`` by what this peer sent: if all before was read, so is that.
+
+        A read that was cut short has not met what moved on to behind its place, though nothing else came since.
+        """
+        if not self._reading and after.seq > before.seq == self.position.seq == self._whole:
             self.position = after
-            self._ends.append(after.seq)
+            self._reached(after.seq)
+
+    def _reached(self, end: int) -> None:
+        self._whole = end
+        self._ends.append(end)
 
     def skip(self, position: Cursor) -> None:
         """Nothing for the peer up to ``position``."""
@@ -174,6 +182,7 @@ class Sender:
         """Something was lost on the way: send again from ``have``."""
         self._flights.clear()
         self._ends.clear()
+        self._whole = -1
         self.sent = self.position = have
         self._stale = self._reading
         self.dirty = True

@@ -102,6 +102,19 @@ def test_a_rewind_forgets_ends_that_were_not_reached() -> None:
     assert ack.clear == 0
 
 
+def test_what_came_from_the_peer_is_passed_over_only_where_all_before_was_read() -> None:
+    made = sender()
+    read_and_send(made, 5, 0)
+    made.pass_over(cursor(5), cursor(6))
+    made.pass_over(cursor(6), cursor(7))
+    assert made.position == cursor(7)
+    made.pass_over(cursor(8), cursor(9))
+    assert made.position == cursor(7), "something else came between"
+    read_and_send(made, 14, 10 * MS, more=True)
+    made.pass_over(cursor(14), cursor(15))
+    assert made.position == cursor(14), "a record that moved to 15 may hold a change that was not read yet"
+
+
 def test_the_greatest_totals_win_whatever_the_order() -> None:
     made = sender()
     read_and_send(made, 5, 0)

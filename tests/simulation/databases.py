@@ -33,8 +33,9 @@ class Memory:
 
     def create(self, instance: Instance) -> MemoryDatabase:
         numbers, links = instance.numbers, instance.links
+        mapped = {n: link.mapped(instance.index) for n, link in links.items()}
         return MemoryDatabase(
-            numbers.setup(tuple(links), {n: link.mapped(instance.index) for n, link in links.items()}),
+            numbers.setup(tuple(links), mapped, log=instance.world.plan.log),
             instance.identity,
             instance.wall,
             numbers.unique(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from syncapp.core.policy import Backoff
 from syncapp.core.session import Now, Role
 from syncapp.store.store import Store
-from tests.simulation.conversation import LEASE, Conversation
+from tests.simulation.conversation import Conversation
 from tests.simulation.databases import Backing
 from tests.simulation.faults import Killed
 from tests.simulation.network import End
@@ -118,7 +118,7 @@ class Process:
         """Active: take the lease, connect, converse; again after a while when that does not work."""
         if not self.alive or any(talk.link == number for talk in self.talks):
             return
-        token = self.call(lambda: self.store.claim(number, self.name, LEASE, force=force))
+        token = self.call(lambda: self.store.claim(number, self.name, self.world.lease, force=force))
         if not self.alive:
             return
         connection = None

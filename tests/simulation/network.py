@@ -66,13 +66,13 @@ class Connection:
         self.network = network
         self.places = places
         self.ends = (End(self, 0), End(self, 1))
-        self._broken = False
+        self.broken = False
         self._last = {(side, bulk): 0 for side in (0, 1) for bulk in (False, True)}
 
     def carry(self, side: int, frame: Frame, *, bulk: bool) -> None:
         world, weather = self.network.world, self.network.weather
         rng = world.rng
-        if self._broken:
+        if self.broken:
             return
         self.network.count(frame)
         if rng.random() < weather.cut:
@@ -124,7 +124,7 @@ class Connection:
     def cut(self) -> None:
         """The connection breaks; each end may notice or not."""
         world = self.network.world
-        self._broken = True
+        self.broken = True
         for side in (0, 1):
             if world.rng.random() < 0.7:
                 world.at(world.rng.randrange(50_000) + 1, lambda side=side: self._lost(side))

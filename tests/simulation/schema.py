@@ -63,7 +63,9 @@ class Numbers:
         self.table_name = {number: name for name, number in self.table.items()}
         self.key = {number: key for key, number in self.field.items()}
 
-    def setup(self, links: tuple[int, ...], mapped: Mapping[int, Ways] | None = None) -> Setup:
+    def setup(
+        self, links: tuple[int, ...], mapped: Mapping[int, Ways] | None = None, *, log: bool = True
+    ) -> Setup:
         """The program's configuration with these links. ``mapped``: link → the directions of this program's mapping
         as seen from here; without it all tables are exchanged both ways."""
         match_by = {
@@ -75,9 +77,9 @@ class Numbers:
         return Setup(
             version=1,
             tables={self.table[name]: self._table(name) for name in TABLES},
-            links={link: LinkInfo(link, f"link {link}", log=True, match_by=match_by) for link in links},
+            links={link: LinkInfo(link, f"link {link}", log=log, match_by=match_by) for link in links},
             captured=frozenset(n for ways in known.values() for n in self._numbers(ways, sends=False)),
-            logged=sent,
+            logged=sent if log else {},
         )
 
     def _numbers(self, ways: Ways, *, sends: bool) -> list[int]:

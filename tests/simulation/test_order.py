@@ -15,7 +15,8 @@ from syncapp.store.store import Store
 from tests.simulation.databases import Memory
 from tests.simulation.instance import Instance
 from tests.simulation.schema import SPECS
-from tests.simulation.world import PAIR, Plan, World
+from tests.simulation.topology import PAIR
+from tests.simulation.world import Plan, World
 
 
 def fresh(world: World) -> tuple[Instance, Store, int]:

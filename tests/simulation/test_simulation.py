@@ -1,6 +1,7 @@
-"""Seeded worlds: two programs, users, a hostile network, crashes between any two steps; then the invariants.
+"""Seeded worlds: 2–6 programs, users, a hostile network, crashes between any two steps; then the invariants.
 
-A failure names its seed. ``SYNCAPP_SIM_SEED=1234 pytest tests/simulation/test_simulation.py`` replays it alone.
+A failure names its seed, and how to replay it alone:
+``SYNCAPP_SIM_SEED=1234 pytest tests/simulation/test_simulation.py -k seeds``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ import time
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Patch
+from tests.simulation.budget import Tally, chunks, within_budget
+from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.world import World
 
-SEEDS, CHUNK = 2_000, 100
-REPLAY = os.environ.get("SYNCAPP_SIM_SEED", "")
-CHUNKS = (
-    [range(int(REPLAY), int(REPLAY) + 1)] if REPLAY else [range(n, n + CHUNK) for n in range(0, SEEDS, CHUNK)]
-)
+SEEDS, CHUNK = 20_000, 250
+CHUNKS = chunks(SEEDS, CHUNK)
 
 
 def live(seed: int) -> World:
@@ -27,22 +26,20 @@ def live(seed: int) -> World:
     try:
         return world.run()
     except Exception as error:
-        hint = f"seed {seed}; replay: SYNCAPP_SIM_SEED={seed} pytest tests/simulation/test_simulation.py -k seeds"
-        raise AssertionError(f"{hint}\n{world.plan}\n{type(error).__name__}: {error}") from error
+        again = f"SYNCAPP_SIM_SEED={seed} pytest tests/simulation/test_simulation.py -k seeds"
+        raise AssertionError(
+            f"seed {seed}; replay: {again}\n{world.plan}\n{type(error).__name__}: {error}"
+        ) from error
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
-def test_seeds(seeds: range) -> None:
-    exchanged = conflicts = problems = 0
-    for seed in seeds:
-        world = live(seed)
-        exchanged += len(world.batches)
-        conflicts += sum(len(instance.database.conflicts) for instance in world.instances)
-        problems += sum(len(instance.database.problems) for instance in world.instances)
-    if len(seeds) == CHUNK:  # the worlds are worth something
-        assert exchanged > 500
-        assert conflicts > 20
-        assert problems > 5
+def test_seeds(seeds: range, record_property: object) -> None:
+    tally = Tally("in memory")
+    for seed in within_budget(seeds, 1 / len(CHUNKS)):
+        tally.add(live(seed))
+    record_property("simulation", tally.properties())  # type: ignore[operator]
+    tally.check()
 
 
 def test_the_same_seed_does_the_same() -> None:
@@ -51,16 +48,11 @@ def test_the_same_seed_does_the_same() -> None:
     assert [batch for _, _, batch in one.batches] == [batch for _, _, batch in other.batches]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_mutant_is_caught(mutant: object, monkeypatch: Patch) -> None:
-    """The invariants have teeth: each deliberate bug breaks one of them within some seeds."""
-    mutant(monkeypatch)  # type: ignore[operator]
-    for seed in range(200):
-        try:
-            World(seed).run()
-        except Exception:
-            return
-    pytest.fail("no seed shows this bug")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_is_caught(mutant: Mutant) -> None:
+    """The invariants have teeth: each deliberate bug breaks one of them within a number of seeds fixed for it."""
+    assert mutant.hunt() is not None, "no seed shows this bug"
 
 
 @pytest.mark.soak

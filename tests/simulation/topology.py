@@ -16,6 +16,8 @@ from tests.simulation.schema import SPECS, TABLES, Key, Spec, Ways
 
 Pairs = tuple[tuple[int, int], ...]
 
+#: One program dials another.
+PAIR: Pairs = ((1, 0),)
 #: As the fields are declared: what a pair of programs agreed on from the first day.
 DECLARED: Ways = {key: spec.way for key, spec in SPECS.items()}
 
@@ -99,14 +101,14 @@ def reach(links: Iterable[LinkPlan], key: Key, source: int) -> frozenset[int]:
 
 
 def draw_pairs(rng: random.Random) -> Pairs:
-    """Who is linked with whom: (active, passive) pairs of 2–6 programs. Half of all worlds are a single pair."""
-    shape = rng.choices(("pair", "star", "chain", "ring", "graph", "double"), (50, 12, 12, 10, 12, 4))[0]
+    """Who is linked with whom: (active, passive) pairs of 2–6 programs. Most worlds are a single pair."""
+    shape = rng.choices(("pair", "star", "chain", "ring", "graph", "double"), (60, 10, 10, 8, 8, 4))[0]
     return shaped(shape, rng)
 
 
 def shaped(shape: str, rng: random.Random) -> Pairs:
     """Links of ``shape`` between a random number of programs, each dialled from a random end."""
-    size = rng.choices((3, 4, 5, 6), (60, 20, 10, 10))[0]
+    size = rng.choices((3, 4, 5, 6), (70, 16, 8, 6))[0]
     match shape:
         case "pair":
             edges = [(0, 1)]

@@ -34,9 +34,8 @@ from tests.simulation.users import Users
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
-QUIET = 25 * SECOND
-#: One program dials another.
-PAIR = ((1, 0),)
+#: A process that died is replaced when its lease has run out; once all is well nobody needs to look that often.
+LEASE, LONG_LEASE = 15 * SECOND, 900 * SECOND
 
 
 class Plan(msgspec.Struct):
@@ -59,6 +58,7 @@ class Plan(msgspec.Struct):
     collisions: float = 0.3
     removals: int = 2
     ways: bool = False
+    log: bool = True
     weather: Weather = FINE
 
     @classmethod
@@ -76,7 +76,7 @@ class Plan(msgspec.Struct):
             stall=bad * rng.choice((0.0, 0.02)),
         )
         return cls(
-            deeds=rng.randrange(10, 60),
+            deeds=rng.choice((5, 10, 15, 20, 30, 50)),
             pace=rng.choice((5_000, 100_000, 600_000)),
             work=rng.choice((200, 5_000, 300_000)),
             seal_rows=rng.choice((1, 3, 5000)),
@@ -92,6 +92,7 @@ class Plan(msgspec.Struct):
             collisions=rng.choice((0.0, 0.2, 0.6)),
             removals=rng.choice((0, 2, 6)),
             ways=rng.random() < 0.5,
+            log=rng.random() < 0.2,
             weather=weather,
         )
 
@@ -113,6 +114,7 @@ class World:
         self.size = 1 + max(max(link.active, link.passive) for link in self.links)
         self.lossy = self.plan.weather.lossy
         self.now = START
+        self.lease = LEASE
         self._events: list[tuple[int, float, int, Callable[[], Any]]] = []
         self._count = 0
         self.notes: list[str] = []
@@ -205,6 +207,7 @@ class World:
         plan = self.plan
         self.network.heal()
         plan.crash = plan.refuse = 0.0
+        self.lease = LONG_LEASE
         for instance in self.instances:
             instance.ensure_running()
 
@@ -212,25 +215,20 @@ class World:
         """Wait until nothing moves any more; bounded."""
         deadline = self.now + 900 * SECOND
         while self.now < deadline:
-            before = self.traffic()
-            self.run_until(self.now + QUIET)
-            if self.traffic() == before and self.settled():
+            self.run_until(self.now + SECOND)
+            if self.settled():
                 return
-        raise Violation("no rest:\n" + self.dump())
-
-    def traffic(self) -> tuple[int, int, int]:
-        seen = self.network.seen
-        return seen.get("changes", 0), seen.get("ack", 0), seen.get("part", 0)
+        raise Violation("G6: no rest:\n" + self.dump())
 
     def settled(self) -> bool:
-        """Every link is live on both sides, every journal empty, every feed acknowledged or not worth telling."""
-        for instance in self.instances:
-            if instance.database.journal:
-                return False
-            for number in instance.links:
-                if not any(t.link == number and t.session.state is State.LIVE for t in self.talks(instance)):
-                    return False
-        return True
+        """Every link is live on an unbroken road, every journal empty, every feed acknowledged, nothing under way."""
+        if any(instance.database.journal for instance in self.instances):
+            return False
+        talks = [talk for instance in self.instances for talk in self.talks(instance)]
+        if len(talks) != 2 * len(self.links) or not all(talk.live and talk.idle for talk in talks):
+            return False
+        ends = {talk.end for talk in talks}
+        return all(end.connection.ends[1 - end.side] in ends and not end.connection.broken for end in ends)
 
     def talks(self, instance: Instance) -> list[Conversation]:
         return [talk for process in instance.processes for talk in process.talks]
@@ -286,11 +284,12 @@ class World:
         ]
 
     def kind_of(self, frame: Frame) -> str:
-        """The name of the message in a frame."""
+        """The name of the message in a frame: the first element of a MessagePack array, a short text."""
         assert isinstance(frame, bytes)
         if frame[0] & 1:
             return "part"
-        return frame[3 : 3 + (frame[2] & 0x1F)].decode()
+        name = 2 if frame[1] != 0xDC else 4  # an array of more than 15 elements has a longer head
+        return frame[name + 1 : name + 1 + (frame[name] & 0x1F)].decode()
 
     def state(self, instance: Instance) -> Any:
         """All that redelivery must not change."""
@@ -325,9 +324,12 @@ class World:
         """G5: at rest only heartbeats flow."""
         for instance in self.instances:
             instance.changed()
-        self.run_until(self.now + 10 * SECOND)
+        self.run_until(
+            self.now + 12 * SECOND
+        )  # another process may still take a lease that a clock's jump has ended
+        self.rest()
         before = dict(self.network.seen)
-        self.run_until(self.now + (600 if self.seed % 10 == 0 else 60) * SECOND)
+        self.run_until(self.now + (600 if self.seed % 20 == 0 else 30) * SECOND)
         moved = {k: n - before.get(k, 0) for k, n in self.network.seen.items() if n != before.get(k, 0)}
         if moved.keys() - {"ping", "pong"}:
             raise Violation(f"not idle: {moved}")
