@@ -121,8 +121,9 @@ class Removal:
             )
         else:
             meta = shape.model._meta
+            held = self._key(meta.db_table, str(meta.pk.column), "t.")
             sql = (
-                f"SELECT {self._key(meta.db_table, str(meta.pk.column), 't.')}, {key} FROM {quote(referrer.table)} AS r "
+                f"SELECT {held}, {key} FROM {quote(referrer.table)} AS r "
                 f"JOIN {shape.table} AS t ON t.{quote(str(target.column))} = {column} WHERE t.{shape.pk} IN {{}}"
             )
         return self._database.query_in(sql, [shape.raw_key(pk) for pk in pks])

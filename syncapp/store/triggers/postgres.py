@@ -20,12 +20,12 @@ replication brings fire no statement triggers: they are found by verification on
 
 *The functions run as their owner* (SECURITY DEFINER), since whoever writes to the table – another program, with a role
 of its own – need not be allowed to write to the journal, nor know its schema; and with a fixed ``search_path``,
-without which that writer could put its own operators in the way. All names in them are in full. The triggers fire ALWAYS: also
-in sessions that pose as a replica to pass over foreign keys.
+without which that writer could put its own operators in the way. All names in them are in full. The triggers fire
+ALWAYS: also in sessions that pose as a replica to pass over foreign keys.
 
-Nothing in a function may fail, for the write would fail with it. A column that somebody renames or drops behind Django's
-back would be such a case: triggers are removed before migrations, and put back without a missing column when they are
-verified next.
+Nothing in a function may fail, for the write would fail with it. A column that somebody renames or drops behind
+Django's back would be such a case: triggers are removed before migrations, and put back without a missing column when
+they are verified next.
 """
 
 from __future__ import annotations
