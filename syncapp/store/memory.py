@@ -206,13 +206,16 @@ class MemoryBackend(MemoryDeletion):
         return "" if unchecked else checker(spec)(value)
 
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
-        return [self.database.insert(table, values) for values in rows]
+        keys = [self.database.insert(table, values) for values in rows]
+        self.database.check_targets(table, keys, self.database.setup.tables[table].fields)
+        return keys
 
     def update_rows(
         self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
     ) -> None:
         for pk, values in rows:
             self.database.update(table, pk, dict(zip(fields, values, strict=True)))
+        self.database.check_targets(table, [pk for pk, _ in rows], fields)
 
     # -- users ----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
@@ -192,6 +192,19 @@ class MemoryDatabase:
                     if target in keys and target not in self.tables[table]:
                         raise RowRefused(
                             f"{self.setup.tables[owner].label} {pk} still refers to {target}", "change"
+                        )
+
+    def check_targets(self, table: int, keys: Collection[str], fields: Iterable[int]) -> None:
+        """Raises `RowRefused` if one of these rows refers to a row that is not there."""
+        infos = self.setup.tables[table].fields
+        targets = [(number, infos[number].target) for number in fields if infos[number].target]
+        for number, target in targets:
+            for key in keys:
+                row = self.tables[table].get(key, {})
+                for held in targets_of(row.get(number)):
+                    if held not in self.tables[target]:
+                        raise RowRefused(
+                            f"{self.setup.tables[target].label} has no row {held}", "missing_target"
                         )
 
     # -- rows -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncapp import details
-from syncapp.core.changes import split_uids
+from syncapp.core.changes import Record, split_uids
 from syncapp.core.mapping import Kind
 from syncapp.core.rules import Merge
 from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
@@ -65,6 +65,7 @@ class Resolver:
         self._asked: set[bytes] = set()
         self._gone: set[bytes] = set()
         self._users = UserFinder(backend, link.id, link.user_matching)
+        self._pending: bool | None = None  # whether the journal has rows; not known yet
 
     # -- relations --
 
@@ -84,11 +85,27 @@ class Resolver:
         if not wanted:
             return
         self._asked |= wanted
-        for uid, record in self._backend.records_by_uid(wanted).items():
-            if record.alive:
+        records = self._backend.records_by_uid(wanted)
+        vanished = self._vanished(record for record in records.values() if record.alive)
+        for uid, record in records.items():
+            if record.alive and (record.table, record.pk) not in vanished:
                 self._keys[uid] = record.pk
             else:
                 self._gone.add(uid)
+
+    def _vanished(self, records: Iterable[Record]) -> set[tuple[int, str]]:
+        """Rows that were deleted and nobody has sealed that yet: relations to them must not be written."""
+        if self._pending is None:
+            self._pending = self._backend.glance()[0]
+        by_table: dict[int, set[str]] = defaultdict(set)
+        for record in records if self._pending else ():
+            by_table[record.table].add(record.pk)
+        return {
+            (table, pk)
+            for table, pks in by_table.items()
+            for pk in pks - self._backend.existing(table, pks)
+            if table in self._setup.tables
+        }
 
     def prepare(self, writes: Iterable[Write]) -> None:
         """Look up the targets of relations in records that are to be created."""
@@ -98,11 +115,13 @@ class Resolver:
         """A record has just been created: relations to it resolve from now on."""
         self._keys[uid] = key
         self._asked.add(uid)
+        self._gone.discard(uid)
 
     def gone(self, uids: Iterable[bytes]) -> None:
         """Records have just been deleted: relations to them do not resolve any more."""
         for uid in uids:
             self._keys.pop(uid, None)
+            self._gone.add(uid)
 
     def local(self, field: FieldInfo, value: Any) -> Local:
         """An incoming value in local terms."""

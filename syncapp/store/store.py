@@ -188,6 +188,8 @@ class Store(Decisions):
                 tell_again(record, setup.tables[record.table].status, numbering)
         self.backend.save_records(records)
         self.backend.drop_pairs(link, {record.id for record in records if record.alive})
+        # It waits for them: should they be deleted before they are sent, it must hear of that.
+        self.backend.offer(link, max((record.id for record in records), default=0))
         numbering.close()
 
     # -- the peer's feed ------------------------------------------------------------------------------------

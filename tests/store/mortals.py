@@ -54,13 +54,10 @@ Ways = Mapping[str, Direction]
 
 
 class Clock:
-    """Everybody's clock; it moves a little with each look, so that no two edits share a moment.
+    """Everybody's clock; it moves a little with each look, so that no two edits share a moment."""
 
-    It begins now: the test database's own clock is not far away.
-    """
-
-    def __init__(self) -> None:
-        self.now = time.time_ns() // 1000
+    def __init__(self, now: int) -> None:
+        self.now = now
 
     def __call__(self) -> int:
         self.now += 10
@@ -191,11 +188,13 @@ class Party:
         copy = msgspec.msgpack.decode(msgspec.msgpack.encode(batch), type=Batch)
         return self.store.apply(link, copy, self.agreements[link], self.tokens[link])
 
-    def acked(self, link: int, batch: Batch, done: Applied) -> None:
+    def acked(self, link: int, batch: Batch, done: Applied, *, more: bool = False) -> None:
+        """``more``: the batch did not reach the end of the feed, so that it may have passed changes over."""
         parked = {fate.uid for fate in done.fates if fate.field == 0}
         whole = [row.uid for s in batch.sections for row in s.rows if row.kind == RowKind.WHOLE]
         confirmed = [uid for uid in whole if uid not in parked]
-        ack = Acked(batch.start, done.have, done.totals, done.fates, done.want, confirmed, done.have.seq)
+        clear = 0 if more else done.have.seq
+        ack = Acked(batch.start, done.have, done.totals, done.fates, done.want, confirmed, clear)
         self.store.acked(link, ack, self.tokens[link])
         self.sent[link] = done.have
 
@@ -494,7 +493,8 @@ def world(
 
     ``sql``: the program in the test database; none by default.
     """
-    clock = Clock()
+    # The test database has a clock of its own, which must not be far away.
+    clock = Clock(time.time_ns() // 1000 if sql >= 0 else 1_700_000_000 * SECOND)
     of_link = ways or {}
     links: dict[int, dict[int, Ways]] = {}
     for number, (one, other) in enumerate(edges, 1):
@@ -522,7 +522,7 @@ def send(source: Party, link: int, records: int = 1000) -> Applied | None:
     if result.position.seq == sent.seq:
         return None
     done = target.apply(link, batch)
-    source.acked(link, batch, done)
+    source.acked(link, batch, done, more=result.more)
     return done if result.batch is not None else None
 
 
