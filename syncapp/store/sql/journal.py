@@ -18,6 +18,10 @@ _OLDEST = (
     f'(SELECT "id" FROM "syncapp_journal" ORDER BY "id" LIMIT %s) RETURNING {_COLUMNS}'
 )
 _OF_ROWS = f'DELETE FROM "syncapp_journal" WHERE "table_no" = %s AND "pk_text" IN {{}} RETURNING {_COLUMNS}'
+_INSERTS = (
+    f'SELECT {_COLUMNS} FROM "syncapp_journal" WHERE "table_no" = %s AND "op" = {int(Op.INSERT)} '
+    'AND "pk_text" IN {}'
+)
 _SIZE = 'SELECT count(*) FROM "syncapp_journal"'
 
 _UPDATE, _INSERT, _DELETE, _LOOK = int(Op.UPDATE), int(Op.INSERT), int(Op.DELETE), int(Op.LOOK)
@@ -39,6 +43,10 @@ class JournalTable:
     def drain_rows(self, layout: Layout, table: int, pks: Collection[str]) -> list[JournalRow]:
         """Take all rows about these rows of ``table``."""
         return _understood(layout, sorted(self._database.query_in(_OF_ROWS, pks, [table])))
+
+    def inserts(self, layout: Layout, table: int, pks: Collection[str]) -> list[JournalRow]:
+        """The inserts of these rows of ``table``; they stay."""
+        return _understood(layout, sorted(self._database.query_in(_INSERTS, pks, [table])))
 
     def size(self) -> int:
         return int(self._database.query(_SIZE)[0][0])
