@@ -297,7 +297,7 @@ class UserMatch(models.Model):
     manual = models.BooleanField(default=False)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("link", "digest"), name="syncapp_usermatch"),)
+        constraints = (models.UniqueConstraint(fields=("link", "digest"), name="syncapp_usermatch_user"),)
 
 
 class Pair(models.Model):
