@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from django.db import connections
 
@@ -12,8 +12,15 @@ from syncapp.engine.wake import CommitWatch, LocalWake, Wake
 GLANCE = 'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
 
 
-def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
-    """What tells that something was committed to the database ``using``; ``busy``: by this process, most likely."""
+def open_wake(
+    using: str,
+    busy: Callable[[], bool] = lambda: False,
+    sessions: Callable[[], Collection[int]] = tuple,
+) -> Wake:
+    """What tells that something was committed to the database ``using``.
+
+    ``busy``: by this process, most likely. ``sessions``: this process's own, which move the feed's end knowingly.
+    """
     connection = connections[using]
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
@@ -22,5 +29,5 @@ def open_wake(using: str, busy: Callable[[], bool] = lambda: False) -> Wake:
         # Imported here: psycopg is there only where it is needed.
         from syncapp.engine.listen import PostgresWatch
 
-        return PostgresWatch(using)
+        return PostgresWatch(using, sessions=sessions)
     return LocalWake()

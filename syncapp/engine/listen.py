@@ -15,18 +15,17 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg
 from django.db import connections
 
 from syncapp.engine.wake import Signal
+from syncapp.store.sql import hints
 
 logger = logging.getLogger(__name__)
 
-#: What our triggers and the store notify. Payload-free: what was said once in a transaction is said.
-CHANNEL = "syncapp"
 #: The newest row that waits to be sealed, and where the feed ends.
 LOOK = (
     'SELECT (SELECT "id" FROM "syncapp_journal" ORDER BY "id" DESC LIMIT 1),'
@@ -52,15 +51,25 @@ GOODBYE = 0.5
 
 
 class PostgresWatch:
-    """Wakes when another connection commits something of ours to the PostgreSQL database ``using``."""
+    """Wakes when another connection commits something of ours to the PostgreSQL database ``using``.
 
-    def __init__(self, using: str = "default", *, listen: bool = True) -> None:
+    ``sessions``: of this process itself. That they have moved the feed's end is no news to it.
+    """
+
+    def __init__(
+        self,
+        using: str = "default",
+        *,
+        listen: bool = True,
+        sessions: Callable[[], Collection[int]] = tuple,
+    ) -> None:
         self.using = using
         #: Whether hints come in; else it polls.
         self.listening = False
         #: Whether it is connected at all.
         self.connected = False
         self._wants_hints = listen
+        self._sessions = sessions
         self._signal = Signal()
         self._seen: tuple[int | None, int] | None = None
         self._heard = False
@@ -136,12 +145,7 @@ class PostgresWatch:
         fd, pause = connection.fileno(), SOON
         self._ears.register(fd, selectors.EVENT_READ)
         try:
-            while True:
-                readable = [key.fd for key, _ in self._ears.select(0 if self._heard else pause)]
-                if self._ended:
-                    return
-                if fd in readable:
-                    self._hear(connection)
+            while self._listen(connection, fd, time.monotonic() + pause):
                 began = time.monotonic()
                 news = self._look(look)
                 took = time.monotonic() - began
@@ -151,6 +155,16 @@ class PostgresWatch:
                     time.sleep(REST)
         finally:
             self._ears.unregister(fd)
+
+    def _listen(self, connection: psycopg.Connection[Any], fd: int, until: float) -> bool:
+        """Wait for a hint; False when it is time to end."""
+        while not self._heard:
+            rest = until - time.monotonic()
+            if any(key.fd == fd for key, _ in self._ears.select(max(rest, 0))):
+                self._hear(connection)
+            if self._ended or rest <= 0:
+                break
+        return not self._ended
 
     def _looker(self, connection: psycopg.Connection[Any]) -> Callable[[], tuple[int | None, int]]:
         """What looks on this connection; listens on it where that leads to anything."""
@@ -162,7 +176,8 @@ class PostgresWatch:
         if direct and self._wants_hints:
             try:
                 connection.add_notify_handler(self._on_notify)  # those that come with the answer to a look
-                connection.execute(f"LISTEN {CHANNEL}")
+                connection.execute(f"LISTEN {hints.JOURNAL}")
+                connection.execute(f"LISTEN {hints.HEAD}")
                 self.listening = True
             except psycopg.DatabaseError as error:
                 logger.info("The database sends no notifications (%s); looking instead", error)
@@ -175,13 +190,17 @@ class PostgresWatch:
         return look
 
     def _on_notify(self, notify: psycopg.Notify) -> None:
-        self._heard = True
+        self._note(notify.channel, notify.pid)
+
+    def _note(self, channel: str, pid: int) -> None:
+        if channel == hints.JOURNAL or pid not in self._sessions():
+            self._heard = True
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         """Take what came in. Raises when that is the connection's end."""
         connection.pgconn.consume_input()
-        while connection.pgconn.notifies() is not None:
-            self._heard = True
+        while (notify := connection.pgconn.notifies()) is not None:
+            self._note(notify.relname.decode(), notify.be_pid)
 
     def _look(self, look: Callable[[], tuple[int | None, int]]) -> bool:
         """Look; whether there is news, which is then told."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -67,6 +67,11 @@ class StorePool:
     def away(self) -> bool:
         """Whether the database has been away for longer than anybody waits."""
         return self._absence.long()
+
+    def sessions(self) -> set[int]:
+        """The server's numbers of the threads' sessions, on PostgreSQL. May be called from any thread."""
+        drivers: list[Any] = [connection.connection for connection in list(self._connections)]
+        return {driver.info.backend_pid for driver in drivers if driver is not None and not driver.closed}
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """The result of ``work(store)``; waits out a database that is busy or gone for a moment.

@@ -89,7 +89,7 @@ class Host:
         # the other waiting for longer than all its work takes.
         sys.setswitchinterval(SWITCH)
         if self._task is None or self._task.done():
-            self._wake = open_wake(self.using, self.pool.busy)
+            self._wake = open_wake(self.using, self.pool.busy, self.pool.sessions)
             self._task = asyncio.ensure_future(self._watch())
 
     async def stop(self) -> None:

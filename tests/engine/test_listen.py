@@ -16,6 +16,7 @@ from django.db import connections
 
 from syncapp.engine import listen
 from syncapp.engine.listen import PostgresWatch
+from syncapp.store.sql import hints
 from tests import pgbouncer, postgres
 from tests.postgres import USER, Cluster
 
@@ -31,7 +32,7 @@ TABLES = """
     INSERT INTO syncapp_instance VALUES (1, 7);
 """
 WRITE = "INSERT INTO syncapp_journal (pk_text) VALUES ('1')"
-HINT = f"SELECT pg_notify('{listen.CHANNEL}', '')"
+HINT = f"SELECT pg_notify('{hints.JOURNAL}', '')"
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,26 @@ async def test_hints_come_at_once_and_without_them_it_takes_a_moment(
     if watch.listening:
         assert statistics.median(found) < 0.01, found
     assert max(found) < listen.FLOOR + 0.2, found
+
+
+async def test_that_the_feed_grew_is_told_at_once_by_others_alone(
+    using: str, writer: psycopg.Connection[Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this process itself has sealed or applied is no news to it."""
+    monkeypatch.setattr(listen, "FLOOR", 5.0)
+    watch = PostgresWatch(using, sessions=lambda: {writer.info.backend_pid})
+    await quiet(watch)
+    await asyncio.sleep(0.5)  # the pauses have grown
+    grow = "UPDATE syncapp_instance SET head_seq = head_seq + 1 RETURNING pg_notify('syncapp_head', '')"
+    writer.execute(grow)
+    assert not await watch.wait(0.3)
+    with _connect(cluster) as other:
+        other.execute(grow)
+    began = time.monotonic()
+    assert await watch.wait(5)
+    assert time.monotonic() - began < 0.5
+    writer.execute("UPDATE syncapp_instance SET head_seq = 7")
+    watch.close()
 
 
 async def test_a_hint_from_this_process(watch: PostgresWatch) -> None:

@@ -176,7 +176,7 @@ async def test_a_connection_that_failed_or_rested_is_checked(
     monkeypatch.setattr(wrapper, "close_if_unusable_or_obsolete", lambda self: checked.append(self.alias))
     await pool.run(lambda store: None)
     assert checked == []
-    await pool.run(Away(OperationalError(), times=1))
+    await pool.run(Away(_caused(sqlite3.SQLITE_BUSY), times=1))
     assert checked == ["default"]
     monkeypatch.setattr(module, "STALE_AFTER", -1.0)
     await pool.run(lambda store: None)

@@ -299,9 +299,7 @@ def test_restored_from_yesterday_into_a_new_cluster(live: Pair, cluster: Cluster
     office.write("UPDATE crm_client SET phone = 'after the restore' WHERE id = 10")
     branch.write("UPDATE crm_client SET email = 'meanwhile@example.com' WHERE id = 11")
     office.start()
-    wait_until(
-        lambda: office.value("SELECT epoch FROM syncapp_instance") == epoch + 1, 60, "a new epoch begins"
-    )
+    wait_until(lambda: office.value("SELECT epoch FROM syncapp_instance") > epoch, 60, "a new epoch begins")
     live.wait_connected()
     wait_client(office, "phone", "forgotten 2", 9)
     wait_client(branch, "phone", "after the restore", 10)

@@ -32,6 +32,8 @@ class Dialect(Protocol):
     own_keys_from: int
     #: Whether the echo flag falls by itself at the end of the transaction.
     flag_falls: bool
+    #: What is put after the statement that moves the feed's end, so that other processes hear of it.
+    head_hint: str
 
     # -- units of work --
 

@@ -19,7 +19,7 @@ from syncapp.core.mapping import FieldType, Kind
 from syncapp.store import statements
 from syncapp.store.base import RowRefused
 from syncapp.store.jsonvalues import plain_numbers
-from syncapp.store.sql import pgcodecs, pgrefused
+from syncapp.store.sql import hints, pgcodecs, pgrefused
 from syncapp.store.sql.arrays import array, type_of
 from syncapp.store.sql.codecs import Codec
 from syncapp.store.sql.dialect import Place
@@ -57,6 +57,7 @@ class PostgresDialect:
     tells_keys = True
     own_keys_from = COPY_FROM
     flag_falls = True
+    head_hint = f" RETURNING CASE WHEN {hints.POSSIBLE} THEN pg_notify('{hints.HEAD}', '') END"
 
     def __init__(self) -> None:
         self._types: dict[str, Mapping[str, str]] = {}

@@ -125,7 +125,7 @@ class RecordTable:
         return InstanceState(make_origin(bytes(instance), epoch), Cursor(seq, bytes(tag)))
 
     def set_head(self, head: Cursor) -> None:
-        self._database.run(_SET_HEAD, [head.seq, head.tag])
+        self._database.run(_SET_HEAD + self._database.dialect.head_hint, [head.seq, head.tag])
         self._database.run(_SEAL, [head.seq, head.tag])
 
     def set_epoch(self, epoch: int) -> None:

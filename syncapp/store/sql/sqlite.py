@@ -33,6 +33,7 @@ class SqliteDialect:
     tells_keys = False
     own_keys_from = 0
     flag_falls = False
+    head_hint = ""
 
     # -- units of work --
 

@@ -37,6 +37,7 @@ from syncapp.core.changes import Op
 from syncapp.core.mapping import Kind
 from syncapp.store.base import LOGGED_TEXT
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
+from syncapp.store.sql.hints import FROM_TRIGGER
 from syncapp.store.sql.pgcodecs import expression
 from syncapp.store.triggers.base import WORD, TriggerSql, digest, encode_mask, unbounded
 
@@ -250,7 +251,9 @@ class _Compiler:
         full = f"{self.place.schema}.{_quote(name)}"
         # Old values are written as texts, dates among them.
         style = " SET datestyle = 'ISO, YMD'" if op == "update" and self.kept else ""
-        lines = "".join(f"\n  {statement};" for statement in body)
+        # Most statements tell whether there was anything to note; two of them always have something.
+        hint = f"IF FOUND THEN {FROM_TRIGGER}; END IF" if len(body) == 1 else FROM_TRIGGER
+        lines = "".join(f"\n  {statement};" for statement in (*body, hint))
         # Names may hold anything, and so also what ends the text.
         end = f"$syncapp_{digest(lines)}$"
         function = (

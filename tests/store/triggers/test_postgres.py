@@ -17,7 +17,7 @@ from syncapp.core.changes import Op
 from syncapp.core.mapping import Kind
 from syncapp.store import catalogue
 from syncapp.store.bindings import FieldBinding, TableBinding
-from syncapp.store.sql import SqlBackend
+from syncapp.store.sql import SqlBackend, hints
 from syncapp.store.triggers import base, pginstall, postgres
 from tests.store.linked import Linked, drain, execute, journal, link_fields, session
 from tests.store.triggers.test_sqlite import (  # noqa: F401 - the same on both databases
@@ -80,6 +80,7 @@ def test_update_trigger_text() -> None:
         '  INSERT INTO public."syncapp_journal" ("table_no", "pk_text", "op", "mask", "at", "before") '
         f'SELECT {number}, n."id"::text, 0, ((({differs})::int::bigint << 0))::text, syncapp_at, NULL '
         f'FROM syncapp_old AS o JOIN syncapp_new AS n ON o."id" = n."id" WHERE {differs};\n'
+        f"  IF FOUND THEN {hints.FROM_TRIGGER}; END IF;\n"
         f"  RETURN NULL;\nEND {end}"
     )
 
