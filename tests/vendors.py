@@ -84,6 +84,23 @@ def _switch(config: dict[str, Any]) -> None:
     connections["default"] = connections.create_connection("default")
 
 
+def copied(alias: str, source: str = "") -> None:
+    """A PostgreSQL database under the alias ``alias``: a copy of the one under ``source``, or a fresh, migrated one."""
+    cluster, name = _database(), f"{_own()}_{alias}"
+    cluster.create(name, f"{_own()}_{source}" if source else _TEMPLATE)
+    connections.settings[alias] = connections.configure_settings({"default": cluster.settings(name)})[
+        "default"
+    ]
+
+
+def dropped(alias: str) -> None:
+    """The end of what `copied` made."""
+    connections[alias].close()
+    del connections[alias]
+    del connections.settings[alias]
+    postgres.shared().drop(f"{_own()}_{alias}")
+
+
 _made: set[str] = set()
 
 

@@ -1,13 +1,15 @@
-"""Several linked programs with rules, in memory or each in a SQLite file of its own; batches carried by hand.
+"""Several linked programs with rules, in memory or each in a database of its own; batches carried by hand.
 
 A `Network` has programs named by letters; ``network["a"].write("thing", pk, integer=5)`` is one of their users.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from syncapp.store.base import FieldInfo, LinkInfo, ProblemRow, Setup, TableInfo
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Applied, Store
+from tests import postgres, vendors
 from tests.store.programs import Clock
 from tests.vendors import SQLITE, native
 
@@ -239,14 +242,12 @@ class MemoryReplica(Replica):
         )
 
 
-class SqliteReplica(Replica):
-    """A program with a database file of its own."""
+class SqlReplica(Replica):
+    """A program with a database of its own."""
 
-    def __init__(self, letter: str, alias: str, text: str) -> None:
+    def __init__(self, letter: str, alias: str) -> None:
         super().__init__(letter)
         self.alias = alias
-        config.fork(using=alias)
-        config.apply(text, env={}, using=alias)
         self.store = Store(SqlBackend(alias))
         self.identity = bytes(models.Instance.objects.using(alias).get().instance)
         self.names = dict(models.Link.objects.using(alias).values_list("name", "pk"))
@@ -369,14 +370,80 @@ class Network:
 # -- making them --------------------------------------------------------------------------------------------
 
 
+#: Each module that uses the fixtures has a shelf of its own; the aliases of their databases must differ.
+_numbers = itertools.count(1)
+
+
+class Shelf:
+    """Databases that are configured already, by the text of their configuration: copying one takes less time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, str], str] = {}
+
+    def copy(self, kind: str, alias: str, text: str) -> None:
+        """A database under ``alias`` with the configuration ``text``."""
+        source = self._known.get((kind, text))
+        if source is None:
+            source = self._known[kind, text] = f"shelf_{next(_numbers)}"
+            self._make(kind, source, "")
+            config.apply(text, env={}, using=source)
+            connections[source].close()
+        self._make(kind, alias, source)
+        config.fork(using=alias)
+
+    def drop(self, kind: str, alias: str) -> None:
+        """The end of a database; its copies stay."""
+        if kind == "postgres":
+            vendors.dropped(alias)
+            return
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
+        (self._folder / f"{alias}.sqlite3").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for (kind, _), alias in self._known.items():
+            self.drop(kind, alias)
+
+    def _make(self, kind: str, alias: str, source: str) -> None:
+        if kind == "postgres":
+            vendors.copied(alias, source)
+            return
+        path = self._folder / f"{alias}.sqlite3"
+        options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA synchronous=OFF"}
+        connections.settings[alias] = {
+            **connections.settings["default"],
+            "NAME": str(path),
+            "OPTIONS": options,
+        }
+        if source:
+            shutil.copy(self._folder / f"{source}.sqlite3", path)
+            return
+        template = self._folder / "template.sqlite3"
+        if alias != "shelf_template" and not template.exists():
+            self._make(kind, "shelf_template", "")
+            call_command(
+                "migrate", database="shelf_template", run_syncdb=True, verbosity=0, interactive=False
+            )
+            self._remember_template(template)
+        if alias != "shelf_template":
+            shutil.copy(template, path)
+
+    def _remember_template(self, template: Path) -> None:
+        connections["shelf_template"].close()
+        (self._folder / "shelf_template.sqlite3").rename(template)
+        del connections["shelf_template"]
+        del connections.settings["shelf_template"]
+
+
 class Maker:
     """Makes networks of the kind that a test is parametrised with."""
 
-    def __init__(self, kind: str, folder: Path, template: Path | None) -> None:
+    def __init__(self, kind: str, shelf: Shelf) -> None:
         self.kind = kind
-        self.folder = folder
-        self.template = template
-        self.aliases: list[str] = []
+        self._shelf = shelf
+        self._databases = ExitStack()
 
     def __call__(self, links: list[str], rules: Rules) -> Network:
         letters = sorted({letter for link in links for letter in link})
@@ -391,34 +458,17 @@ class Maker:
                 replica = MemoryReplica(letter, clock, rules, actives)
                 replica.links = dict(enumerate(peers, 1))
             else:
-                sql = SqliteReplica(letter, self._database(letter), _toml(peers, rules))
+                alias = f"replica_{letter}"
+                self._shelf.copy(self.kind, alias, _toml(peers, rules))
+                self._databases.callback(self._shelf.drop, self.kind, alias)
+                sql = SqlReplica(letter, alias)
                 sql.links = {sql.names[peer]: peer for peer in peers}
                 replica = sql
             replicas[letter] = replica
         return Network(replicas, links)
 
-    def _database(self, letter: str) -> str:
-        alias = f"replica_{letter}"
-        path = self.folder / f"{letter}.sqlite3"
-        assert self.template is not None
-        shutil.copy(self.template, path)
-        _add(alias, path)
-        self.aliases.append(alias)
-        return alias
-
     def close(self) -> None:
-        for alias in self.aliases:
-            _remove(alias)
-
-
-def _add(alias: str, path: Path) -> None:
-    connections.settings[alias] = {**connections.settings["default"], "NAME": str(path)}
-
-
-def _remove(alias: str) -> None:
-    connections[alias].close()
-    del connections[alias]
-    del connections.settings[alias]
+        self._databases.close()
 
 
 def _toml(peers: dict[str, bool], rules: Rules) -> str:
@@ -438,26 +488,34 @@ def _toml(peers: dict[str, bool], rules: Rules) -> str:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
-    """A migrated SQLite database to copy."""
-    path = tmp_path_factory.mktemp("replicas") / "template.sqlite3"
+def shelf(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Shelf]:
+    """The session's configured databases."""
+    found = Shelf(tmp_path_factory.mktemp("replicas"))
+    yield found
     with django_db_blocker.unblock():
-        _add("replica_template", path)
-        call_command("migrate", database="replica_template", run_syncdb=True, verbosity=0, interactive=False)
-        _remove("replica_template")
-    assert path.with_name(path.name + "-wal").exists() is False, "all of it is in the file"
-    return path
+        found.close()
+
+
+def _maker(kind: str, shelf: Shelf, blocker: DjangoDbBlocker) -> Iterator[Maker]:
+    with blocker.unblock():
+        maker = Maker(kind, shelf)
+        try:
+            yield maker
+        finally:
+            maker.close()
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def make(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
-) -> Iterator[Maker]:
+def make(request: pytest.FixtureRequest, shelf: Shelf, django_db_blocker: DjangoDbBlocker) -> Iterator[Maker]:
     """Makes a network: ``make(["ab", "cb"], {"thing.integer": SUM})``."""
     if request.param == "sqlite" and native() != SQLITE:
         pytest.skip("the run's own database is another one")
-    found = request.getfixturevalue("template") if request.param == "sqlite" else None
-    with django_db_blocker.unblock():
-        maker = Maker(request.param, tmp_path, found)
-        yield maker
-        maker.close()
+    yield from _maker(request.param, shelf, django_db_blocker)
+
+
+@pytest.fixture
+def make_on_postgres(shelf: Shelf, django_db_blocker: DjangoDbBlocker) -> Iterator[Maker]:
+    """The same on PostgreSQL, where a database takes longer to make: for fewer tests."""
+    if reason := postgres.missing() if native() == SQLITE else "":
+        pytest.skip(f"PostgreSQL: {reason}")
+    yield from _maker("postgres", shelf, django_db_blocker)

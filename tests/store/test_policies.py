@@ -12,9 +12,9 @@ from syncapp import errors, models
 from syncapp.core.rules import Policy, Rule
 from syncapp.store.choices import Answer
 from syncapp.store.deciding import KEEP, Decision
-from tests.store.replicas import ASK, SUM, UNION, Maker, Network, Replica, make, template
+from tests.store.replicas import ASK, SUM, UNION, Maker, Network, Replica, make, shelf
 
-__all__ = ["make", "template"]
+__all__ = ["make", "shelf"]
 
 PAIR, STAR, CHAIN, RING = ["ab"], ["ad", "bd", "cd"], ["ab", "bc"], ["ab", "bc", "ca"]
 ASKED = {"thing.slug": ASK, "client.tags": ASK}

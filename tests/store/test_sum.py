@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.store.replicas import SUM, Maker, Network, Replica, make, template
+from tests.store.replicas import SUM, Maker, Network, Replica, make, shelf
 
-__all__ = ["make", "template"]
+__all__ = ["make", "shelf"]
 
 RULES = {"thing.integer": SUM, "thing.decimal": SUM, "thing.bounded": SUM}
 PAIR, STAR, RING = ["ab"], ["ad", "bd", "cd"], ["ab", "bc", "ca"]

@@ -10,9 +10,9 @@ import pytest
 
 from syncapp.core.changes import Batch
 from syncapp.store.feed import feed_again
-from tests.store.replicas import UNION, Maker, Network, Replica, make, template
+from tests.store.replicas import UNION, Maker, Network, Replica, make, shelf
 
-__all__ = ["make", "template"]
+__all__ = ["make", "shelf"]
 
 RULES = {"client.tags": UNION}
 PAIR, STAR, RING, CHAIN = ["ab"], ["ad", "bd", "cd"], ["ab", "bc", "ca"], ["ab", "bc"]
