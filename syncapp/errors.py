@@ -477,8 +477,7 @@ class TwinHere(Twin):
     code = "twin_here"
     template = N_(
         "Another program uses the identity of this one: {peer} has heard from it since this process was last there. "
-        "One database is a copy of the other. Give the copy an identity of its own: run syncconfig fork there. (If "
-        "this program's database was exchanged while it ran, restart it.)"
+        "One database is a copy of the other. Give the copy an identity of its own: run syncconfig fork there."
     )
 
 

@@ -194,9 +194,10 @@ class LinkState(models.Model):
     base_seq = models.BigIntegerField(default=0)
     again_seq = models.BigIntegerField(default=0)
     again_parked = models.BigIntegerField(default=0)
-    # contacts: how many there were, the newest of the peer's tokens, its processes [[boot, token, at, title, host,
-    # left], …], until when it is refused because there are two of it
+    # contacts: how many there were, and how many that proved this database whole; the newest of the peer's tokens, its
+    # processes [[boot, token, at, title, host, left], …], until when it is refused because there are two of it
     meets = models.BigIntegerField(default=0)
+    proofs = models.BigIntegerField(default=0)
     peer_token = models.BigIntegerField(default=0)
     peer_holders = models.JSONField(default=list)
     refused_until = models.BigIntegerField(default=0)

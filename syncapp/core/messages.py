@@ -74,7 +74,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
     ``head``: the newest number of the sender's feed; ``have``: how far it has applied the receiver's feed.
     ``boot`` is drawn at each start of the process, ``host`` is the machine that it runs on. ``token`` grows with each
-    conversation of the link, over all processes of a program: its database counts it.
+    conversation of the link, over all processes of a program: its database counts it. ``sure``: since the process
+    started, every other link has been in contact, so that the database has not been restored unnoticed.
     """
 
     instance: bytes
@@ -92,6 +93,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     host: str = ""
     token: int = 0
     knows: Known = Known()
+    sure: bool = True
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag="changes"):

@@ -140,12 +140,14 @@ class Holder(msgspec.Struct, frozen=True, array_like=True):
 class Contacts(msgspec.Struct):
     """What a link remembers of its contacts (see `store.meeting`).
 
-    ``meets`` counts them; ``epoch`` and ``token``: the newest of the peer's; ``floor``: our own next token is above it;
-    ``refused_until``: the peer is refused so long, because there are two of it.
+    ``meets`` counts them, ``proofs`` those that prove this database whole; ``epoch`` and ``token``: the newest of the
+    peer's; ``floor``: our own next token is above it; ``refused_until``: the peer is refused so long, because there are
+    two of it.
     """
 
     link: int
     meets: int = 0
+    proofs: int = 0
     epoch: int = 0
     token: int = 0
     floor: int = 0
@@ -338,6 +340,10 @@ class Backend(DeletionBackend, UserTables, Protocol):
         """Take away all journal rows of these local rows, in order."""
         ...
 
+    def inserts(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        """The journal's rows of inserts of these local rows; they stay."""
+        ...
+
     def journal_size(self) -> int: ...
 
     # -- records --
@@ -421,8 +427,8 @@ class Backend(DeletionBackend, UserTables, Protocol):
         """Write them back, but for ``epoch``, which `save_peer` writes."""
         ...
 
-    def meets(self) -> dict[int, int]:
-        """How many contacts each link has had."""
+    def proofs(self) -> dict[int, int]:
+        """How many contacts of each link have proved this database whole."""
         ...
 
     def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from syncapp.core.changes import Record
+from syncapp.core.changes import JournalRow, Record
 from syncapp.store.base import Backend
-from syncapp.store.sealing import Numbering, new_uid
+from syncapp.store.naming import Names
+from syncapp.store.sealing import Numbering
 
 
 class Uids:
@@ -27,14 +28,19 @@ class Uids:
                 continue
             found = self._backend.records_by_pk(table, new)
             missing = self._backend.existing(table, new - found.keys()) if len(found) < len(new) else set()
-            born = [Record(0, table, key, self._uid(), entries={}) for key in sorted(missing)]
+            names = self._names(table, missing)
+            born = [Record(0, table, key, names.of(table, key), entries={}) for key in sorted(missing)]
             self._backend.save_records(born)
             for record in (*found.values(), *born):
                 self._by_key[table, record.pk] = record
                 self._by_uid[record.uid] = record
 
-    def _uid(self) -> bytes:
-        return new_uid(self._numbering, self._backend.now())
+    def _names(self, table: int, keys: set[str]) -> Names:
+        """The same names as the seal will give, where the inserts of the rows still wait for it."""
+        rows: dict[str, list[JournalRow]] = {}
+        for row in self._backend.inserts(table, keys) if keys else ():
+            rows.setdefault(row.pk, []).append(row)
+        return Names(self._backend, self._numbering.origin, self._numbering.random, {table: rows})
 
     def record(self, table: int, key: str) -> Record | None:
         """The record of a local key; None where the row does not exist."""

@@ -57,6 +57,11 @@ class Meeting:
         self._contacts = backend.contacts(cursors.link)
         run.begin(backend)
 
+    @property
+    def first(self) -> bool:
+        """Whether the link has not been in contact since the process started."""
+        return not self._run.met(self._contacts)
+
     # -- may they talk? -------------------------------------------------------------------------------------
 
     def refusal(self) -> errors.SyncError | None:
@@ -88,19 +93,21 @@ class Meeting:
 
     def _look_at_ourselves(self) -> errors.SyncError | None:
         """The peer remembers more of us than we do: our database went back."""
-        if not self._went_back():
-            return None
         knows = self._hello.knows
+        older = knows.token >= max(1, self._cursors.lease_token)
+        if not older and not self._lost_feed():
+            return None
         self._contacts.floor = max(self._contacts.floor, knows.token)
-        if self._run.met(self._contacts):
+        if older and not self.first:
             # Not ours: this process has been in contact since it started. Somebody else speaks in our name.
             return errors.TwinHere(peer=self._hello.title[:100])
-        self._backend.set_epoch(next_epoch(self._backend.now(), max(self._epoch, knows.epoch)))
+        if not 0 < knows.epoch < self._epoch:  # else it was noticed before, on another link
+            self._backend.set_epoch(next_epoch(self._backend.now(), max(self._epoch, knows.epoch)))
         return errors.RestoredHere()
 
-    def _went_back(self) -> bool:
-        knows = self._hello.knows
-        if knows.epoch > self._epoch or knows.token >= max(1, self._cursors.lease_token):
+    def _lost_feed(self) -> bool:
+        """Whether the peer knows a later part of our feed, or of our lives, than there is."""
+        if self._hello.knows.epoch > self._epoch:
             return True
         return self._same_life() and not self._fits(self._hello.have)
 
@@ -147,6 +154,8 @@ class Meeting:
         cursors.acked = position
         cursors.last_exchange = now
         self._contacts.meets += 1
+        # One that was restored itself may have forgotten what it had from here.
+        self._contacts.proofs += hello.sure and not renewed and not lost
         self._contacts.refused_until = 0
         self._backend.save_contacts(self._contacts)
         return Terms(position, has, cursors.applied)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from syncapp.core.changes import Cursor, JournalRow, Record
+from syncapp.core.changes import Cursor, JournalRow, Op, Record
 from syncapp.core.clock import instance_of, make_origin
 from syncapp.core.mapping import EXACT, Catalogue, Kind
 from syncapp.store.base import (
@@ -132,6 +132,9 @@ class MemoryBackend(MemoryDeletion):
             db.note(lambda: setattr(db, "journal", old))
             db.journal = rest
         return taken
+
+    def inserts(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        return [r for r in self.database.journal if (r.table, r.op) == (table, Op.INSERT) and r.pk in pks]
 
     def journal_size(self) -> int:
         return len(self.database.journal)
@@ -268,8 +271,8 @@ class MemoryBackend(MemoryDeletion):
     def save_contacts(self, contacts: Contacts) -> None:
         self.database.put(self.database.contacts, contacts.link, msgspec.structs.replace(contacts))
 
-    def meets(self) -> dict[int, int]:
-        return {link: self.contacts(link).meets for link in self.database.setup.links}
+    def proofs(self) -> dict[int, int]:
+        return {link: self.contacts(link).proofs for link in self.database.setup.links}
 
     def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
         self.database.put(self.database.notices, link, (code, params, at))

@@ -7,7 +7,8 @@ look as if its author had known the lost ones.
 
 A database can only be put back while the program is stopped. So each run makes its edits in an epoch of its own until
 every link has been in contact since it began: then either nothing was put back, and the run goes on in the program's
-epoch, or the program has taken a new one.
+epoch, or the program has taken a new one. A peer that was restored itself proves nothing, nor does one that cannot be
+sure yet.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from syncapp.store.base import Backend, Contacts
 
 
 class _Beginning(NamedTuple):
-    """What the database said when the run began: the program's epoch, and how many contacts each link had had."""
+    """What the database said when the run began: the program's epoch, and of each link how many contacts it had had,
+    and how many proofs.
+    """
 
     epoch: int
     meets: Mapping[int, int]
+    proofs: Mapping[int, int]
 
 
 class Run:
@@ -37,26 +41,35 @@ class Run:
     def begin(self, backend: Backend) -> _Beginning:
         """Note how things stand before this run has done anything; call it first in whatever counts a contact."""
         if self._began is None:
-            self._began = _Beginning(epoch_of(backend.instance().origin), backend.meets())
+            proofs = backend.proofs()
+            meets = {link: backend.contacts(link).meets for link in proofs}
+            self._began = _Beginning(epoch_of(backend.instance().origin), meets, proofs)
         return self._began
 
     def origin(self, backend: Backend, origin: bytes) -> bytes:
         """The origin of edits made now; ``origin``: the program's."""
-        if self._sure:
+        if self._sure or self.sure(backend):
             return origin
-        began, epoch = self.begin(backend), epoch_of(origin)
-        if epoch != began.epoch or not self._unmet(backend, began):
-            self._sure = True
-            return origin
-        self._epoch = self._epoch or next_epoch(backend.now(), epoch)
+        self._epoch = self._epoch or next_epoch(backend.now(), epoch_of(origin))
         return make_origin(instance_of(origin), self._epoch)
 
-    def _unmet(self, backend: Backend, began: _Beginning) -> bool:
-        """Whether a link that was there when the run began has not been in contact since."""
-        now = backend.meets() if began.meets else {}
-        return any(now[link] == meets for link, meets in began.meets.items() if link in now)
+    def sure(self, backend: Backend, beside: int = 0) -> bool:
+        """Whether the database cannot have been put back unnoticed; ``beside``: whatever this link may still tell."""
+        if self._sure:
+            return True
+        began = self.begin(backend)
+        unproved = (
+            set() if epoch_of(backend.instance().origin) != began.epoch else self._unproved(backend, began)
+        )
+        self._sure = not unproved
+        return unproved <= {beside}
+
+    def _unproved(self, backend: Backend, began: _Beginning) -> set[int]:
+        """The links that were there when the run began and have proved nothing since."""
+        now = backend.proofs() if began.proofs else {}
+        return {link for link, proofs in began.proofs.items() if now.get(link) == proofs}
 
     def met(self, contacts: Contacts) -> bool:
-        """Whether the link has been in contact since the run began: then its database cannot have been put back."""
+        """Whether the link has been in contact since the run began."""
         assert self._began is not None
         return contacts.meets > self._began.meets.get(contacts.link, 0)

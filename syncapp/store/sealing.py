@@ -6,17 +6,17 @@ is gone was deleted, whatever else the journal says of it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from syncapp.core.changes import WHOLE, Cursor, Entry, JournalRow, Op, Record
-from syncapp.core.clock import edit, instance_of
+from syncapp.core.clock import edit
 from syncapp.core.liveness import bury
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, FieldInfo, LogRow, Setup, TableInfo
 from syncapp.store.combining import Edits
+from syncapp.store.naming import Names, uid_at
 from syncapp.store.questions import review
 
 TAG_BYTES = 8
@@ -60,15 +60,13 @@ def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: 
     by_table: dict[int, dict[str, list[JournalRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_table[row.table][row.pk].append(row)
+    names = Names(backend, numbering.origin, numbering.random, by_table)
     edits = Edits(
-        backend,
-        setup,
-        by_table,
-        lambda table, pk: Record(0, table, pk, new_uid(numbering, backend.now()), entries={}),
+        backend, setup, by_table, lambda table, pk: Record(0, table, pk, names.of(table, pk), entries={})
     )
     for table, by_pk in by_table.items():
         if table in setup.tables:
-            sealed += _seal_table(backend, setup, table, by_pk, numbering, edits)
+            sealed += _seal_table(backend, setup, table, by_pk, numbering, edits, names)
     return sealed
 
 
@@ -79,6 +77,7 @@ def _seal_table(
     by_pk: dict[str, list[JournalRow]],
     numbering: Numbering,
     edits: Edits,
+    names: Names,
 ) -> list[Record]:
     captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and _stamped(f)]
     status = setup.tables[table].status
@@ -97,7 +96,7 @@ def _seal_table(
             continue
         known = record is not None
         if record is None:
-            record = Record(0, table, pk, _uid_of(numbering, rows), entries={})
+            record = Record(0, table, pk, names.of(table, pk), entries={})
         fields = edits.settle(record, _changed_fields(rows, captured, known=known), rows)
         if fields:
             _stamp(record, fields, numbering, rows, edits)
@@ -156,28 +155,7 @@ def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
 
 def new_uid(numbering: Numbering, at: int) -> bytes:
     """A uid that nothing else has, for what came into being at ``at``."""
-    return _uid(at, numbering.random(10))
-
-
-def _uid_of(numbering: Numbering, rows: list[JournalRow]) -> bytes:
-    """The uid of a row that the journal speaks of for the first time.
-
-    That of a new row follows from its insert: a database that was put back from a backup, with the insert in its
-    journal still, names it again as it had named it before, and not as one more record.
-    """
-    insert = next((row for row in rows if row.op == Op.INSERT), None)
-    if insert is None:
-        return new_uid(numbering, rows[0].at)
-    facts = repr((insert.table, insert.pk, insert.at, insert.id)).encode()
-    return _uid(insert.at, hashlib.blake2b(facts, digest_size=10, key=instance_of(numbering.origin)).digest())
-
-
-def _uid(at: int, random: bytes) -> bytes:
-    """A uid that sorts by time, so that the index on it grows at its end (as UUID version 7, RFC 9562)."""
-    tail = bytearray(random)
-    tail[0] = 0x70 | tail[0] & 0x0F
-    tail[2] = 0x80 | tail[2] & 0x3F
-    return (at // 1000).to_bytes(6, "big") + bytes(tail)
+    return uid_at(at, numbering.random(10))
 
 
 def log_edits(

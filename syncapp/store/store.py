@@ -31,6 +31,8 @@ from syncapp.store.unsendable import feed_anew
 
 #: Journal rows of one seal: SQLite's write lock is held meanwhile, and whoever edits has to wait.
 SEAL_ROWS = 1000
+#: Journal rows that are sealed when a link is in contact for the first time in a run, at most.
+SEAL_FIRST = 20_000
 #: How many records that we lack are asked for at once.
 WANT_MOST = 1000
 FOREVER = 2**62
@@ -79,6 +81,7 @@ class Greeting(NamedTuple):
     catalogue: Catalogue
     token: int
     knows: Known
+    sure: bool
 
     def hello(self, **said: Any) -> Hello:
         """The hello, with what the process says of itself (its other elements, by name)."""
@@ -279,7 +282,7 @@ class Store(Decisions):
             cursors = self.backend.cursors(link)
             self._check_lease(link, token in (0, cursors.lease_token))
             state = self.backend.instance()
-            self.run.begin(self.backend)
+            sure = self.run.sure(self.backend, beside=link)
             catalogue = self.backend.catalogue(link)
             met = self.backend.contacts(link)
         return Greeting(
@@ -290,6 +293,7 @@ class Store(Decisions):
             catalogue,
             token,
             Known(met.epoch, met.token, cursors.last_exchange),
+            sure,
         )
 
     def meet(self, link: int, hello: Hello, clock_offset: int, token: int, remote: str = "") -> Agreed:
@@ -304,10 +308,23 @@ class Store(Decisions):
             cursors = self.backend.cursors(link)
             self._check_lease(link, cursors.lease_token == token)
             meeting = Meeting(self.backend, self.run, cursors, hello, remote)
-            refusal = meeting.refusal()
-            if refusal is None:
-                return self._agree(link, hello, clock_offset, cursors, meeting)
-        raise refusal
+            refusal, first = meeting.refusal(), meeting.first
+            agreed = self._agree(link, hello, clock_offset, cursors, meeting) if refusal is None else None
+        if agreed is None:
+            assert refusal is not None
+            raise refusal
+        if first:
+            self._seal_first()
+        return agreed
+
+    def _seal_first(self) -> None:
+        """Give their names to rows that wait in the journal, before the peer brings any of them.
+
+        It knows them where this database was restored from a backup, and nobody may have noticed that yet.
+        """
+        for _ in range(SEAL_FIRST // self._seal_rows):
+            if not self.seal():
+                return
 
     def _agree(
         self, link: int, hello: Hello, clock_offset: int, cursors: LinkCursors, meeting: Meeting

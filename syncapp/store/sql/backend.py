@@ -104,6 +104,9 @@ class SqlBackend:
     def drain_rows(self, table: int, pks: Collection[str]) -> list[JournalRow]:
         return self._journal.drain_rows(self._layout(), table, pks)
 
+    def inserts(self, table: int, pks: Collection[str]) -> list[JournalRow]:
+        return self._journal.inserts(self._layout(), table, pks)
+
     def journal_size(self) -> int:
         return self._journal.size()
 
@@ -224,8 +227,8 @@ class SqlBackend:
     def save_contacts(self, contacts: Contacts) -> None:
         self._links.save_contacts(contacts)
 
-    def meets(self) -> dict[int, int]:
-        return self._links.meets()
+    def proofs(self) -> dict[int, int]:
+        return self._links.proofs()
 
     def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
         self._links.set_notice(link, code, params, at)

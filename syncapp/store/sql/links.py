@@ -45,12 +45,12 @@ _PEER = (
     "clock_offset",
     "peer_head",
 )
-_CONTACT = ("meets", "peer_token", "token_floor", "refused_until", "peer_holders")
+_CONTACT = ("meets", "proofs", "peer_token", "token_floor", "refused_until", "peer_holders")
 #: Columns with nothing in them yet: the database has no defaults of its own for Django's.
 _EMPTY: dict[str, Any] = {
     **dict.fromkeys((*_CURSORS, "state_since", "attempt", "next_attempt"), 0),
     **dict.fromkeys(("peer_epoch", "clock_offset", "lease_until", "failures", "locked_until"), 0),
-    **dict.fromkeys(("meets", "peer_token", "token_floor", "refused_until", "notice_at"), 0),
+    **dict.fromkeys(("meets", "proofs", "peer_token", "token_floor", "refused_until", "notice_at"), 0),
     **dict.fromkeys(("acked_tag", "applied_tag", "peer_catalogue"), b""),
     **dict.fromkeys(("reason_code", "peer_title", "peer_software", "peer_url", "lease_owner"), ""),
     "notice_code": "",
@@ -92,7 +92,7 @@ _STATUS = (
 )
 _CONTACTS = f'SELECT {_list(_CONTACT)}, "peer_epoch" FROM {_STATE} WHERE "link_id" = %s'
 _SAVE_CONTACTS = f'UPDATE {_STATE} SET {_settings(_CONTACT)} WHERE "link_id" = %s'
-_MEETS = f'SELECT "link_id", "meets" FROM {_STATE}'
+_PROOFS = f'SELECT "link_id", "proofs" FROM {_STATE}'
 _NOTICE = (
     f'UPDATE {_STATE} SET "notice_code" = %s, "notice_params" = %s, "notice_at" = %s WHERE "link_id" = %s'
 )
@@ -184,17 +184,18 @@ class LinkTables:
         rows = self._database.query(_CONTACTS, [link])
         if not rows:
             return Contacts(link)
-        meets, token, floor, until, holders, epoch = rows[0]
-        return Contacts(link, meets, epoch, token, floor, _read_holders(holders), until)
+        meets, proofs, token, floor, until, holders, epoch = rows[0]
+        return Contacts(link, meets, proofs, epoch, token, floor, _read_holders(holders), until)
 
     def save_contacts(self, contacts: Contacts) -> None:
         self._create(contacts.link)
         holders = json.dumps([[h.boot.hex(), *msgspec.structs.astuple(h)[1:]] for h in contacts.holders])
-        values = [contacts.meets, contacts.token, contacts.floor, contacts.refused_until, holders]
-        self._database.run(_SAVE_CONTACTS, [*values, contacts.link])
+        c = contacts
+        values = [c.meets, c.proofs, c.token, c.floor, c.refused_until, holders]
+        self._database.run(_SAVE_CONTACTS, [*values, c.link])
 
-    def meets(self) -> dict[int, int]:
-        return dict(self._database.query(_MEETS))
+    def proofs(self) -> dict[int, int]:
+        return dict(self._database.query(_PROOFS))
 
     def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
         self._database.run(_NOTICE, [code, json.dumps(params), at, link])
