@@ -143,9 +143,10 @@ class Meeting:
             cursors.again = self._state.head.seq
             cursors.again_parked = max(now, self._backend.last_parked(cursors.link))
             self._backend.doubt_pairs(cursors.link)
+        if renewed or lost:
+            cursors.peer_totals = Totals()  # its own went back as well; its next words tell them
         if lost:
             cursors.scanned = min(cursors.scanned, cursors.base)
-            cursors.peer_totals = Totals()
             self._send_suspended_again(position.seq)
         if not self._same_life():
             self._tell("was_restored_here", last, now)
@@ -166,7 +167,7 @@ class Meeting:
         A cursor of an older epoch still tells how far the peer had come, in the part of the feed that both lives share.
         """
         reached = max(self._hello.have.seq, self._cursors.base)
-        if self._contacts.meets and reached < self._cursors.floor:
+        if self._contacts.epoch and reached < self._cursors.floor:
             raise errors.BehindDeletions()
 
     def _send_suspended_again(self, position: int) -> None:

@@ -8,7 +8,7 @@ from django.test import override_settings
 from syncapp import conf
 from syncapp.core.address import normal_code, parse_address
 from syncapp.errors import UnknownLink
-from syncapp.models import Instance, Link, LinkState, LinkTable, Mapping, Problem
+from syncapp.models import Instance, Link, LinkState, LinkTable, Mapping, Pair, Problem
 from syncapp.store import catalogue, config, triggers
 from tests import rows
 from tests.store.configs import ACTIVE, PASSIVE, apply, mappings, number, refused, snapshot
@@ -342,15 +342,26 @@ def test_the_name_of_the_variable(name: str, variable: str) -> None:
 
 def test_rebind_forgets_the_other_program() -> None:
     apply(ACTIVE + PASSIVE)
-    LinkState.objects.update(
-        peer_instance=b"p" * 16, applied_seq=9, applied_tag=b"t", peer_catalogue=b"x", acked_seq=3
-    )
+    known = {"peer_instance": b"p" * 16, "peer_epoch": 4, "peer_token": 9, "peer_catalogue": b"x"}
+    LinkState.objects.update(applied_seq=9, applied_tag=b"t", acked_seq=8, scanned_seq=8, base_seq=3, **known)
+    Instance.objects.update(head_seq=10)
+    link = Link.objects.get(name="Branch")
+    pair = Pair.objects.create(link=link, record=rows.record(rows.field(), 5))
+    mapping = Mapping.objects.filter(link=link).first() or rows.mapping(link, rows.field())
+    Mapping.objects.filter(pk=mapping.pk).update(resume_seq=7)
     version = Instance.objects.get().config_version
     config.rebind("Branch")
     state = LinkState.objects.get(link__name="Branch")
     assert (state.peer_instance, state.applied_seq, bytes(state.applied_tag)) == (None, 0, b"")
     assert bytes(state.peer_catalogue) == b""
-    assert state.acked_seq == 3
+    assert (state.peer_epoch, state.peer_token) == (0, 0)
+    assert (state.acked_seq, state.scanned_seq, state.again_seq) == (3, 3, 10), (
+        "the next one needs everything"
+    )
+    pair.refresh_from_db()
+    assert pair.left == 1
+    mapping.refresh_from_db()
+    assert mapping.resume_seq == 3
     assert LinkState.objects.get(link__name="Head office").peer_instance is not None
     assert Instance.objects.get().config_version > version
 
@@ -370,3 +381,14 @@ def test_fork_gives_a_new_identity() -> None:
     assert len(after.instance) == 16
     assert after.epoch == 1
     assert after.config_version > before.config_version
+
+
+def test_fork_forgets_what_the_links_knew() -> None:
+    apply(ACTIVE + PASSIVE)
+    LinkState.objects.update(
+        peer_instance=b"p" * 16, applied_seq=9, acked_seq=5, lease_owner="x", lease_until=9
+    )
+    config.fork()
+    for state in LinkState.objects.all():
+        assert (state.peer_instance, state.applied_seq, state.acked_seq) == (None, 0, 0)
+        assert (state.lease_owner, state.lease_until) == ("", 0)

@@ -7,17 +7,16 @@ nothing.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 
 from syncapp.core.mapping import LATER, Direction
-from syncapp.errors import ConfigRefused, UnknownLink
-from syncapp.models import Instance, Link, LinkState
+from syncapp.errors import ConfigRefused
 from syncapp.store import control
 from syncapp.store.catalogue import bump, lock_instance, refresh
 from syncapp.store.config.export import export
+from syncapp.store.config.identity import fork, rebind
 from syncapp.store.config.parse import parse
 from syncapp.store.config.rules import write_rules
 from syncapp.store.config.validate import LinkPlan, validate
@@ -73,39 +72,3 @@ def _install_triggers(using: str) -> None:
     from syncapp.store import triggers
 
     triggers.install_all(using)
-
-
-def rebind(link_name: str, *, using: str = "default") -> list[str]:
-    """Forget which program a link is bound to: the next one that knows the password takes its place."""
-    with transaction.atomic(using=using):
-        lock_instance(using)
-        link = Link.objects.using(using).filter(name=link_name).first()
-        if link is None:
-            names = Link.objects.using(using).order_by("pk").values_list("name", flat=True)
-            raise UnknownLink(link=link_name, offer=", ".join(names) or "none")
-        states = LinkState.objects.using(using).filter(link=link)
-        states.update(
-            peer_instance=None,
-            peer_epoch=0,
-            peer_title="",
-            peer_software="",
-            peer_url="",
-            peer_catalogue=b"",
-            applied_seq=0,
-            applied_tag=b"",
-            peer_head=0,
-            floor_seq=0,
-            reason_code="",
-            reason_params={},
-        )
-        bump(using)
-    return [f'Link "{link_name}": the program that it was bound to is forgotten.']
-
-
-def fork(*, using: str = "default") -> list[str]:
-    """Give this database a new identity: it was cloned from another program that goes on working."""
-    with transaction.atomic(using=using):
-        instance = lock_instance(using)
-        Instance.objects.using(using).filter(pk=instance.pk).update(instance=secrets.token_bytes(16), epoch=1)
-        bump(using)
-    return ["This program has a new identity. The other programs accept it after: syncconfig rebind LINK."]

@@ -107,6 +107,7 @@ class _Writer:
             acked_seq=self.instance.head_seq,
             acked_tag=self.instance.head_tag,
             scanned_seq=self.instance.head_seq,
+            base_seq=self.instance.head_seq,
         )
 
     # -- its tables and fields --

@@ -15,10 +15,7 @@ _OLDEST = (
     '(SELECT "id" FROM "syncapp_journal" ORDER BY "id" LIMIT %s) RETURNING '
 )
 _OF_ROWS = 'DELETE FROM "syncapp_journal" WHERE "table_no" = %s AND "pk_text" IN {} RETURNING '
-_INSERTS = (
-    f'SELECT {{columns}} FROM "syncapp_journal" WHERE "table_no" = %s AND "op" = {int(Op.INSERT)} '  # noqa: S608 - columns of ours
-    'AND "pk_text" IN {{}}'
-)
+_INSERTS = f'FROM "syncapp_journal" WHERE "table_no" = %s AND "op" = {int(Op.INSERT)} AND "pk_text" IN {{}}'
 _SIZE = 'SELECT count(*) FROM "syncapp_journal"'
 
 _UPDATE, _INSERT, _DELETE, _LOOK = int(Op.UPDATE), int(Op.INSERT), int(Op.DELETE), int(Op.LOOK)
@@ -33,7 +30,7 @@ class JournalTable:
         before = database.dialect.as_bytes('"before"')
         columns = f'"id", "table_no", "pk_text", "op", "mask", "at", {before}'
         self._oldest, self._of_rows = _OLDEST + columns, _OF_ROWS + columns
-        self._inserts = _INSERTS.format(columns=columns)
+        self._inserts = f"SELECT {columns} {_INSERTS}"
 
     def drain(self, layout: Layout, limit: int) -> list[JournalRow]:
         """Take up to ``limit`` rows, oldest first; a few more rather than part a replaced row from its insert."""
