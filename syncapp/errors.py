@@ -776,6 +776,14 @@ class Ambiguous(ChangeError):
     )
 
 
+class Busy(ChangeError):
+    code = "busy"
+    template = N_(
+        'Table "{table}", record {record}: somebody is changing it and has not finished. The change is tried again by '
+        "itself; if this lasts, end the transaction that was left open in the database."
+    )
+
+
 class CannotCreate(ChangeError):
     code = "cannot_create"
     template = N_(

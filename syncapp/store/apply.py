@@ -29,6 +29,7 @@ from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.lives import Context
 from syncapp.store.options import option_maps
+from syncapp.store.locking import BUSY, RowLocks, needs_strong, rows_of
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
@@ -62,6 +63,7 @@ class Applier:
         self._resolver = Resolver(backend, setup, self._link, option_maps(self._link, source.agreement))
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
+        self._locks = RowLocks(backend)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
         context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
         # Not the set itself: it is another one after each look at who waits.
@@ -135,6 +137,7 @@ class Applier:
         """The changes to look at now, the records we have of them (their own pending edits sealed first), the rest."""
         names = {name for change in changes for name in change.names}
         records = self._backend.records_by_uid(names)
+        self._locks.take(rows_of(changes, records, self._setup.tables))
         if self._seal_rows((record.table, record.pk) for record in records.values()):
             records = self._backend.records_by_uid(names)
         todo: list[Incoming] = []
@@ -150,7 +153,9 @@ class Applier:
                 later.append(change)
                 continue
             alive = [record for record in found.values() if record.alive]
-            if len(alive) > 1:  # one record there, two rows here
+            if any((record.table, record.pk) in self._locks.busy for record in alive):
+                self._busy(change, alive[0].pk)
+            elif len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:
                 back = self._graves.meet(change, next(iter(found.values())))
@@ -191,6 +196,10 @@ class Applier:
         """Recognise rows that we have by their match fields (added to ``known``); the rest is to be created."""
         whole = [change for change in changes if change.kind == RowKind.WHOLE]
         matched = self._resolver.match(whole)
+        tables = self._setup.tables
+        strong = {c.uid: needs_strong(c, tables[c.table]) for c in whole if c.uid in matched.found}
+        if self._locks.take({matched.found[uid]: how for uid, how in strong.items()}):
+            matched = self._resolver.match(whole)  # once more: they may have changed before they were locked
         self._seal_rows(matched.found.values())
         held = {record.id for record in known.values()}
         writes: list[Write] = []
@@ -201,6 +210,9 @@ class Applier:
                 self._ambiguous(change, *matched.ambiguous[change.uid])
             elif change.uid in matched.found:
                 table, pk, key = (*matched.found[change.uid], matched.keys[change.uid])
+                if not self._locks.free((table, pk)):
+                    self._busy(change, pk)
+                    continue
                 record = self._pair(change, table, pk, held)
                 if record is None:
                     self._ambiguous(change, key, 2)
@@ -214,6 +226,9 @@ class Applier:
         self._ledger.park(
             change, 0, "ambiguous", {"table": self._ledger.label(change), "count": count, "key": key}
         )
+
+    def _busy(self, change: Incoming, pk: str) -> None:
+        self._ledger.park(change, 0, BUSY, {"table": self._ledger.label(change), "record": pk})
 
     def _pair(self, change: Incoming, table: int, pk: str, held: set[int]) -> Record | None:
         """Our row and the peer's record are one; None if the peer knows our row as another record already."""

@@ -376,6 +376,13 @@ class Backend(DeletionBackend, UserTables, Protocol):
         ...
 
     # -- rows of the user's tables --
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+        """Keep these rows from others until the transaction ends; those that others have now, which are not waited for.
+
+        ``strong``: nobody may come to refer to them either. None: nobody else writes during a transaction anyway.
+        """
+        ...
+
     def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:

@@ -21,6 +21,7 @@ from syncapp.core.rules import Merge
 from syncapp.store import partwire, questions
 from syncapp.store.base import UNKNOWN, Backend, BadValue, FieldInfo, RowRefused, Setup
 from syncapp.store.conflicts import Portable, is_relation
+from syncapp.store.locking import RowLocks
 from syncapp.store.sealing import Numbering, log_edits, seal
 
 
@@ -87,6 +88,8 @@ class Decider:
 
     def _resolve(self, decisions: Sequence[Decision], outcome: list[Decided]) -> list[_Item]:
         records = self._backend.records_by_uid({decision.uid for decision in decisions})
+        locks = RowLocks(self._backend)
+        locks.take({(r.table, r.pk): self._strong(r, decisions) for r in records.values() if r.alive})
         if self._seal_rows(records.values()):
             records = self._backend.records_by_uid({decision.uid for decision in decisions})
         # One object for one record, by whatever name it is called.
@@ -102,6 +105,10 @@ class Decider:
                 outcome[place] = Decided(error=self._gone(record))
                 continue
             info = self._setup.tables[record.table].fields[decision.field]
+            if (record.table, record.pk) in locks.busy:
+                label = self._setup.tables[record.table].label
+                outcome[place] = Decided(error=errors.Busy(table=label, record=record.pk))
+                continue
             try:
                 value = old if decision.value is KEEP else self._local(record, info, decision, targets)
             except errors.SyncError as error:
@@ -109,6 +116,10 @@ class Decider:
                 continue
             items.append(_Item(place, decision, record, info, old, value))
         return items
+
+    def _strong(self, record: Record, decisions: Sequence[Decision]) -> bool:
+        fields = self._setup.tables[record.table].fields if record.table in self._setup.tables else {}
+        return any(d.field in fields and fields[d.field].type.kind is Kind.RELATIONS for d in decisions)
 
     def _gone(self, record: Record | None) -> errors.SyncError:
         table = self._setup.tables.get(record.table) if record else None

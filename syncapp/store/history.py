@@ -15,7 +15,7 @@ from syncapp.errors import sentence
 from syncapp.models import Field, LogEntry, Problem, Table
 from syncapp.store import texts
 from syncapp.store.base import ASK
-from syncapp.store.status import moment
+from syncapp.store.status import moment, now_us, worth_showing
 
 VALUE_LIMIT = 2_000
 
@@ -77,7 +77,8 @@ def log_lines(
 
 def problem_lines(link: int | None = None, limit: int = 200, using: str = "default") -> list[ProblemLine]:
     """The oldest ``limit`` problems; questions that wait for a decision are not among them (see `store.disputes`)."""
-    rows = of_link(Problem.objects.using(using).exclude(code=ASK).select_related("link").order_by("id"), link)
+    shown = worth_showing(Problem.objects.using(using).exclude(code=ASK), now_us())
+    rows = of_link(shown.select_related("link").order_by("id"), link)
     found = list(rows[:limit])
     names = Names(found, using)
     return [_problem_line(row, names) for row in found]

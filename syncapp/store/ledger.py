@@ -24,12 +24,15 @@ from syncapp.store.base import (
     Setup,
 )
 from syncapp.store.conflicts import portable_rows
+from syncapp.store.locking import BUSY
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.sealing import Numbering
 from syncapp.store.writing import Loser, Write
 
 RETRY_FIRST = 60_000_000
 RETRY_MOST = 3600_000_000
+#: The same for a record that somebody was changing at that moment.
+RETRY_BUSY = 1_000_000
 #: When a change is tried again that waits for an edit here: the edit makes it due.
 NEVER = 2**62
 
@@ -143,6 +146,7 @@ class Ledger:
         payload = parked.pack(change, {field}) if field else parked.pack(self._with_parked(change))
         again = bool(change.problem) and change.problem_field == field
         standing = code in (ASK, SUM_RANGE)
+        first, most = (RETRY_BUSY, RETRY_FIRST) if code == BUSY else (RETRY_FIRST, RETRY_MOST)
         tries = change.tries + 1 if again and not standing else 0
         self._fresh.add((change.uid, field))
         self._problems[change.uid, field] = ProblemRow(
@@ -159,7 +163,7 @@ class Ledger:
             payload=payload,
             created_at=change.created_at or self._now,
             tries=tries,
-            next_try=NEVER if standing else self._now + min(RETRY_MOST, RETRY_FIRST << min(tries, 10)),
+            next_try=NEVER if standing else self._now + min(most, first << min(tries, 10)),
         )
         if change.problem and not again:
             self.drop(change)

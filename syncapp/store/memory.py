@@ -187,6 +187,9 @@ class MemoryBackend(MemoryDeletion):
                     found[number].append(uid)
         return dict(found)
 
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+        return None  # a transaction has the database to itself
+
     # -- rows -----------------------------------------------------------------------------------------------
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext
 
 from syncapp import conf
@@ -21,10 +21,13 @@ from syncapp.errors import render, sentence
 from syncapp.models import Conflict, Instance, Journal, Link, LinkState, Mapping, Problem
 from syncapp.store import texts
 from syncapp.store.base import ASK
+from syncapp.store.locking import BUSY
 from syncapp.store.waiting import Outgoing, count_waiting
 
 #: A link that has been connecting for longer counts as offline; attempts go on.
 CONNECTING_LIMIT = 60_000_000
+#: After how long a record that somebody is changing is a problem to look at.
+BUSY_SHOWN = 60_000_000
 #: Pending journal rows are counted up to here: beyond it the exact number says nothing more.
 JOURNAL_LIMIT = 5_000
 
@@ -160,11 +163,16 @@ def _per_link(rows: Any) -> Counter[int]:
     return Counter(dict(rows.values_list("link_id").annotate(count=Count("pk")).order_by()))
 
 
+def worth_showing(problems: QuerySet[Problem], now: int) -> QuerySet[Problem]:
+    """Without what is busy only for the moment."""
+    return problems.exclude(code=BUSY, created_at__gt=now - BUSY_SHOWN)
+
+
 def _parked(using: str) -> tuple[Counter[int], Counter[int]]:
     """(problems, open questions) by link."""
     asked = Count("pk", filter=Q(code=ASK))
     rows = (
-        Problem.objects.using(using)
+        worth_showing(Problem.objects.using(using).all(), now_us())
         .values_list("link_id")
         .annotate(count=Count("pk"), asked=asked)
         .order_by()

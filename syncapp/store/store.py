@@ -139,7 +139,8 @@ class Store(Decisions):
         pending, head = self.backend.glance()
         if not pending and head.seq <= after.seq:
             return ReadResult(None, after, more=False)
-        with self.backend.transaction():
+        # One snapshot: what commits meanwhile has neither its value nor its journal row in this batch.
+        with self.backend.transaction(snapshot=True):
             setup = self.backend.setup()
             numbering = self._numbering()
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)

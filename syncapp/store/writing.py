@@ -14,6 +14,7 @@ from syncapp.core.parts import Parts
 from syncapp.core.rules import Merge
 from syncapp.store.base import ASK, Backend, RowRefused, Setup
 from syncapp.store.faults import told
+from syncapp.store.locking import BUSY
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Local, Resolver
 from syncapp.store.values import identical
@@ -289,12 +290,14 @@ class Writer:
             return
         left = group
         while left:
-            failures = [(item, error) for item in left if (error := self._try([item], action)) is not None]
-            if len(failures) == len(left):
-                for (write, _), error in failures:
+            tried = [(item, error) for item in left if (error := self._try([item], action)) is not None]
+            failures = [(item, error) for item, error in tried if error.code != BUSY]
+            hopeless = len(failures) == len(left)
+            for (write, _), error in tried:
+                # Somebody who holds what a record needs will not have let go of it by the next round.
+                if hopeless or error.code == BUSY:
                     self._refuse(table, write, error)
-                return
-            left = [item for item, _ in failures]
+            left = [] if hopeless else [item for item, _ in failures]
 
     def _try(
         self,

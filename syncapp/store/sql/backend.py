@@ -132,6 +132,9 @@ class SqlBackend:
 
     # -- rows of the user's tables --
 
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+        return self._reader.lock(self._layout().table(table), pks, strong=strong)
+
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
         return self._reader.existing(self._layout().table(table), pks)
 

@@ -67,19 +67,24 @@ class Database:
         stored = self.dialect.stored_types(self.connection, self.quote(table))
         return [Place(self.quote(name), stored.get(name, "")) for name in columns]
 
-    def query_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> list[Row]:
-        """Rows of a statement with ``IN {}``: one of ``values``, in as many statements as that takes."""
+    def query_in(
+        self, sql: str, values: Collection[Any], before: Sequence[Any] = (), stored: str = ""
+    ) -> list[Row]:
+        """Rows of a statement with ``IN {}``: one of ``values``, in as many statements as that takes.
+
+        ``stored``: the type of the column that is compared, where the values alone do not tell.
+        """
         found: list[Row] = []
         for part in self.parts(values, len(before)):
-            text, params = self.dialect.among(sql, part)
+            text, params = self.dialect.among(sql, part, stored)
             found += self.query(text, [*before, *params])
         return found
 
-    def run_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = ()) -> int:
+    def run_in(self, sql: str, values: Collection[Any], before: Sequence[Any] = (), stored: str = "") -> int:
         """Like `query_in`, for a statement without rows; how many rows it touched."""
         touched = 0
         for part in self.parts(values, len(before)):
-            text, params = self.dialect.among(sql, part)
+            text, params = self.dialect.among(sql, part, stored)
             touched += self.run(text, [*before, *params])
         return touched
 

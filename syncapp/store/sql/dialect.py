@@ -104,8 +104,11 @@ class Dialect(Protocol):
 
     # -- statements --
 
-    def among(self, sql: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-        """Complete a statement that has ``IN {}`` in it: its text, and the parameters for that place."""
+    def among(self, sql: str, values: Sequence[Any], stored: str = "") -> tuple[str, Sequence[Any]]:
+        """Complete a statement that has ``IN {}`` in it: its text, and the parameters for that place.
+
+        ``stored``: the type of the column that is compared; empty: that of the values.
+        """
         ...
 
     def equal_rows(

@@ -146,8 +146,8 @@ class PostgresDialect:
 
     # -- statements --
 
-    def among(self, sql: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-        return _among(sql, type_of(values)), [array(values)]
+    def among(self, sql: str, values: Sequence[Any], stored: str = "") -> tuple[str, Sequence[Any]]:
+        return _among(sql, stored or type_of(values)), [array(values)]
 
     def equal_rows(
         self, columns: Sequence[Place], rows: Sequence[Sequence[Any]]

@@ -31,7 +31,26 @@ class Reader:
         sql = layout.statement(
             "existing", lambda: f"SELECT {layout.pk} FROM {layout.quoted} WHERE {_pk(layout)} IN {{}}"
         )
-        return {row[0] for row in self._database.query_in(sql, [layout.raw_key(pk) for pk in pks])}
+        return {row[0] for row in self._by_key(layout, sql, pks)}
+
+    def _by_key(self, layout: TableLayout, sql: str, pks: Collection[str]) -> list[Row]:
+        keys = [layout.raw_key(pk) for pk in pks]
+        return self._database.query_in(sql, keys, (), layout.key.stored)
+
+    def lock(self, layout: TableLayout, pks: Collection[str], *, strong: bool) -> set[str] | None:
+        """Lock rows in the order of their keys; the busy ones. None where the transaction has locked all of them."""
+        locking = self._database.dialect.locking(strong=strong)
+        if not locking:
+            return None
+        sql = layout.statement(
+            ("lock", strong),
+            lambda: (
+                f"SELECT {layout.pk} FROM {layout.quoted} WHERE {_pk(layout)} IN {{}} ORDER BY {_pk(layout)} {locking}"
+            ),
+        )
+        taken = {row[0] for row in self._by_key(layout, sql, pks)}
+        rest = set(pks) - taken
+        return self.existing(layout, rest) if rest else set()
 
     def rows(self, layout: TableLayout, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         """Values of ``fields`` by key. A field that has no column here (see `FieldBinding`) reads as None."""
@@ -59,7 +78,9 @@ class Reader:
 
     def _select(self, layout: TableLayout, columns: list[int], keys: list[Any]) -> list[Row]:
         try:
-            return self._database.query_in(self._statement(layout, tuple(columns)), keys)
+            return self._database.query_in(
+                self._statement(layout, tuple(columns)), keys, (), layout.key.stored
+            )
         except OperationalError as error:
             if "decode" not in str(error):
                 raise
@@ -92,7 +113,7 @@ class Reader:
             f"WHERE {source} IN {{}}"
         )
         found: dict[str, set[str]] = defaultdict(set)
-        for owner, held in self._database.query_in(sql, [layout.raw_key(key) for key in keys]):
+        for owner, held in self._by_key(layout, sql, keys):
             found[owner].add(held)
         return found
 

@@ -103,7 +103,7 @@ class SqliteDialect:
 
     # -- statements --
 
-    def among(self, sql: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    def among(self, sql: str, values: Sequence[Any], stored: str = "") -> tuple[str, Sequence[Any]]:
         return sql.format(_marks(len(values))), values
 
     def equal_rows(
