@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.apps import apps as django_apps
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
@@ -97,3 +98,13 @@ def test_a_new_user_makes_due_what_waits_for_one(django_capture_on_commit_callba
     with django_capture_on_commit_callbacks(execute=True):
         anna.save(update_fields=["username"])
     assert due() == {waiting.pk, several.pk}
+
+
+def test_constraints_and_tables_have_names_of_their_own() -> None:
+    """PostgreSQL keeps the indexes of unique constraints and the tables in one space of names."""
+    models = django_apps.get_app_config("syncapp").get_models()
+    options = [model._meta for model in models]
+    tables = {meta.db_table for meta in options}
+    named = [item.name for meta in options for item in (*meta.constraints, *meta.indexes)]
+    assert tables & set(named) == set()
+    assert len(named) == len(set(named))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def pool() -> Iterator[StorePool]:
-    pool = StorePool()
+    pool = StorePool(threads=1)
     yield pool
     pool.close()
 
