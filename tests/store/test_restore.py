@@ -450,7 +450,7 @@ def test_deletions_that_are_forgotten_keep_an_older_database_out() -> None:
     backup = node.back_up()
     other.create("tag", title="x", label="x")
     world.settle()
-    other.database.state.floor = other.database.state.head.seq
+    other.database.cursors[1].floor = other.database.state.head.seq
     node.put_back(backup)
     refused = [error for _ in range(3) for error in world.contact(1)]  # type: ignore[union-attr]
     assert any(isinstance(error, errors.BehindDeletions) for error in refused)
