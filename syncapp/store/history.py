@@ -104,7 +104,7 @@ class Names:
         )
 
     def table(self, number: int) -> str:
-        return self._tables.get(number, f"#{number}")
+        return self._tables.get(number, f"#{number}" if number else "")
 
     def field(self, number: int) -> str:
         return self._fields.get(number, f"#{number}" if number else "")
@@ -121,8 +121,8 @@ def _log_line(row: LogEntry, names: Names) -> LogLine:
         record=texts.inert(row.pk_text),
         uid=bytes(row.uid).hex(),
         field=names.field(row.field_no),
-        before=shown(row.before),
-        after=shown(row.after),
+        before=shown(row.before) if row.table_no else "",
+        after=shown(row.after) if row.table_no else "",
         result=row.result,
         detail=row.detail,
     )

@@ -28,6 +28,8 @@ from syncapp.store.waiting import Outgoing, count_waiting
 CONNECTING_LIMIT = 60_000_000
 #: After how long a record that somebody is changing is a problem to look at.
 BUSY_SHOWN = 60_000_000
+#: So long people are told of what happened to a link, µs; the log keeps it longer.
+NOTICE_FOR = 7 * 86_400_000_000
 #: Pending journal rows are counted up to here: beyond it the exact number says nothing more.
 JOURNAL_LIMIT = 5_000
 
@@ -244,7 +246,7 @@ def _status(link: Link, facts: Facts, now: int) -> LinkReport:
         log=link.log,
         reason_code=row.reason_code if state == row.state else "",
         suspended=_suspended(row, facts.mapped.get(link.pk, {})),
-        warnings=_warnings(row),
+        warnings=_warnings(row, now),
     )
 
 
@@ -297,7 +299,11 @@ def _suspended(row: LinkState, mapped: dict[int, tuple[str, Direction]]) -> list
     return found
 
 
-def _warnings(row: LinkState) -> list[str]:
-    if abs(row.clock_offset) <= conf.current().clock_warn:
-        return []
-    return [render(gettext(texts.CLOCKS_DIFFER), {"offset": texts.duration(row.clock_offset)})]
+def _warnings(row: LinkState, now: int) -> list[str]:
+    found = []
+    if abs(row.clock_offset) > conf.current().clock_warn:
+        found.append(render(gettext(texts.CLOCKS_DIFFER), {"offset": texts.duration(row.clock_offset)}))
+    if row.notice_code in texts.NOTICES and now - row.notice_at < NOTICE_FOR:
+        params = {key: _param(value) for key, value in row.notice_params.items()}
+        found.append(render(gettext(texts.NOTICES[row.notice_code]), params))
+    return found

@@ -43,6 +43,18 @@ CUT_OFF = N_(
 )
 CLOCKS_DIFFER = N_("Clocks differ by {offset}. Set the clock of both machines.")
 
+#: code of a notice → what happened to the link and has been dealt with.
+NOTICES: dict[str, str] = {
+    "was_restored_here": N_(
+        "This program was restored from a backup (noticed on {at}). Its last exchange with {peer} in that backup was "
+        "on {since}: what was changed in both programs since then was sent again."
+    ),
+    "was_restored_there": N_(
+        "{peer} was restored from a backup (noticed on {at}). Its last exchange with this program in that backup was "
+        "on {since}: what was changed in both programs since then was sent again."
+    ),
+}
+
 #: code of `core.mapping` → why a mapped field does not flow.
 SUSPENDED: dict[str, str] = {
     mapping.SUSPENDED_NOT_MAPPED: N_(

@@ -133,6 +133,23 @@ def test_clock_warning_says_how_much() -> None:
     assert only().warnings == ["Clocks differ by 2 min 5 s. Set the clock of both machines."]
 
 
+@pytest.mark.parametrize(("days", "told"), [(0, True), (6, True), (8, False)])
+def test_a_restored_program_is_told_of_for_a_week(days: int, told: bool) -> None:
+    params = {"peer": "Office\x1b[31m", "at": "2026-03-01 12:00:00 UTC", "since": "2026-02-28 09:00:00 UTC"}
+    notice = {"notice_code": "was_restored_there", "notice_params": params}
+    rows.link(state={"state": "connected", "notice_at": NOW - days * 86_400 * SECOND, **notice})
+    assert bool(only().warnings) is told
+    if told:
+        (warning,) = only().warnings
+        assert "2026-02-28 09:00:00 UTC" in warning
+        assert "\x1b" not in warning
+
+
+def test_an_unknown_notice_is_left_out() -> None:
+    rows.link(state={"state": "connected", "notice_code": "of_a_later_version", "notice_at": NOW})
+    assert only().warnings == []
+
+
 def test_suspended_fields_are_named() -> None:
     link = rows.link(state={"state": "connected"})
     field = rows.field("phone")
