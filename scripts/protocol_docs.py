@@ -26,6 +26,7 @@ from syncapp.core.states import ANSWERS, LEADS_TO, TRANSITIONS, State  # noqa: E
 DOCUMENT = ROOT / "docs" / "protocol.md"
 STRUCTS = (
     messages.Limits,
+    messages.Known,
     changes.Cursor,
     changes.Batch,
     changes.Section,

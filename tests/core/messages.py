@@ -9,6 +9,7 @@ from syncapp.core.messages import (
     Challenge,
     Changes,
     Hello,
+    Known,
     Limits,
     Message,
     Open,
@@ -102,6 +103,10 @@ MESSAGES: dict[str, Message] = {
         CATALOGUE,
         Cursor(42, b"\x02" * 8),
         Cursor(7, b"\x03" * 8),
+        "office-1",
+        1_764_000_000_021,
+        Known(1, 1_763_000_000_007, CLOCK - 60_000_000),
+        False,
     ),
     "changes": Changes(BATCH),
     "ack": Ack(
