@@ -23,11 +23,13 @@ from syncapp.store.base import Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
+from syncapp.store.heralds import Herald
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
+from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.writing import Write, Writer
 
@@ -36,12 +38,14 @@ class Source(msgspec.Struct, frozen=True):
     """Where a batch came from: the link, what flows, how far into the future a stamp may lie (µs).
 
     ``again_parked``: what was parked up to that moment goes back to where it came from, which has lost it since.
+    ``initial``: the changes bring over old rows.
     """
 
     link: int
     agreement: Agreement
     future_bound: int = 300_000_000
     again_parked: int = 0
+    initial: bool = False
 
 
 class Applier:
@@ -57,6 +61,8 @@ class Applier:
         self._resolver = Resolver(backend, setup, self._link)
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
+        self._saver = Saver(backend, setup, self._link, self._now, initial=source.initial)
+        self._herald = Herald(backend, self._link)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
 
     def run(self, changes: list[Incoming]) -> Result:
@@ -68,6 +74,7 @@ class Applier:
             retried |= {change.problem for change in waiting}
             names = set()
             self._waves(waiting)
+        self._herald.announce()
         return self._ledger.close()
 
     def _ready_problems(self, names: set[bytes], retried: set[int]) -> list[Incoming]:
@@ -98,8 +105,9 @@ class Applier:
         writes = self._unknown(unknown, known)
         writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
-        Writer(self._backend, self._setup, self._resolver).write(writes)
+        Writer(self._backend, self._setup, self._resolver, self._saver).write(writes)
         self._settle(writes)
+        self._seal_echoes(writes)
         return later
 
     def _quarantine(self, changes: list[Incoming]) -> None:
@@ -296,6 +304,7 @@ class Applier:
         self._add_pairs([write.record for write in done])
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
+            self._herald.note(write)
             self._learn_names(write)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
@@ -336,6 +345,12 @@ class Applier:
         if number:
             record.seq = number
         return dirty
+
+    def _seal_echoes(self, writes: list[Write]) -> None:
+        """What the program's own code has changed goes above what was applied."""
+        rows = [write.echo for write in writes if write.echo is not None and write.failed is None]
+        if rows:
+            seal(self._backend, self._setup, rows, self._numbering)
 
     def _may_enter(self, write: Write) -> bool:
         """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""

@@ -19,6 +19,7 @@ from syncapp.core.changes import Cursor, JournalRow, Record, Totals
 from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
 from syncapp.core.transforms import Step
+from syncapp.store.hostbase import HostBackend
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -26,6 +27,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
 
     ``required``: neither null nor a default, so that a record cannot be created without a value. ``policy`` and
     ``merge``: the field's rule. ``stored``: whether the table itself holds it; some system fields it does not.
+    ``auto``: its model sets it to the current time by itself.
     """
 
     number: int
@@ -37,6 +39,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
     policy: Policy = Policy.LATEST
     merge: Merge = Merge.VALUE
     stored: bool = True
+    auto: bool = False
 
 
 class TableInfo(msgspec.Struct, frozen=True):
@@ -59,6 +62,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     ``hold | match | empty``. ``active``: whether this program is the active side. ``filters``: table → its row
     filter (see `store.filters`). ``shut``: table → the column because of which its filter cannot be told any more;
     nothing of such a table is sent. ``transforms``: one-way field → what is done to its values on this side.
+    ``saved``: tables that are written through their models' own code.
     """
 
     id: int
@@ -70,6 +74,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     filters: dict[int, dict[int, tuple[Any, ...]]] = {}
     shut: dict[int, str] = {}
     transforms: dict[int, tuple[Step, ...]] = {}
+    saved: frozenset[int] = frozenset()
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -264,19 +269,25 @@ Values = dict[int, Any]
 
 
 class RowRefused(Exception):
-    """The database refused rows as a whole (unique, check, not null, type). ``detail`` is its own message."""
+    """The database refused rows as a whole (unique, check, not null, type). ``detail`` is its own message.
 
-    def __init__(self, detail: str, code: str = "not_unique") -> None:
+    ``fields``: where the fault lies with some fields alone, their numbers, and what is wrong with each.
+    """
+
+    def __init__(
+        self, detail: str, code: str = "not_unique", fields: Mapping[int, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code
+        self.fields = dict(fields or {})
 
 
 class BadValue(Exception):
     """A stored or received value is not of its field's type. Says what is wrong."""
 
 
-class Backend(Protocol):
+class Backend(HostBackend, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --

@@ -25,6 +25,7 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.hostbase import Alternation, Event
 
 Undo = Callable[[], None]
 
@@ -64,6 +65,10 @@ class MemoryDatabase:
         self.pairs: dict[int, set[int]] = defaultdict(set)
         self.left: dict[int, dict[int, int]] = defaultdict(dict)
         self.refilters: dict[int, dict[int, Refilter]] = defaultdict(dict)
+        #: The program's own code by table: called with the key of a row that was just saved through it.
+        self.host: dict[int, Callable[[str], None]] = {}
+        self.alternations: dict[tuple[int, int], Alternation] = {}
+        self.announced: list[tuple[str, Event]] = []
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []
@@ -120,7 +125,7 @@ class MemoryDatabase:
 
     def remove(self, table: int, key: str) -> None:
         """A user deletes a row."""
-        del self.tables[table][key]
+        self.pop(self.tables[table], key)
         self._look_at(table, key, Op.DELETE)
 
     def _look_at(
@@ -128,6 +133,10 @@ class MemoryDatabase:
     ) -> None:
         self.journalled += 1
         self.journal.append(JournalRow(table, key, op, fields, self.clock(), before, self.journalled))
+        self.note(self._forget_last)
+
+    def _forget_last(self) -> None:
+        self.journal.pop()
 
     # -- rows -----------------------------------------------------------------------------------------------
 

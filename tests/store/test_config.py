@@ -332,3 +332,16 @@ def test_fork_gives_a_new_identity() -> None:
     assert len(after.instance) == 16
     assert after.epoch == 1
     assert after.config_version > before.config_version
+
+
+def test_how_a_table_is_applied() -> None:
+    through = PASSIVE.replace('table = "crm.Client"', 'table = "crm.Client"\napply = "save"')
+    told = 'Link "Branch": changes of crm.Client are now written '
+    assert f"{told}through its model's own save()." in apply(through)
+    table = number("crm.Client.name")
+    (info,) = catalogue.load_setup().links.values()
+    assert [table in catalogue.load_setup().tables[saved].fields for saved in info.saved] == [True]
+    assert apply(config.export()) == apply(through) == []
+    assert apply(PASSIVE) == [f"{told}in bulk."]
+    (info,) = catalogue.load_setup().links.values()
+    assert info.saved == frozenset()

@@ -8,6 +8,7 @@ from typing import Any
 
 from syncapp.core.changes import Cursor, JournalRow, Record
 from syncapp.core.mapping import Catalogue
+from syncapp.signals import record_applied
 from syncapp.store import catalogue
 from syncapp.store.base import (
     ConflictRow,
@@ -24,6 +25,7 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
@@ -32,6 +34,7 @@ from syncapp.store.sql.matching import Matcher
 from syncapp.store.sql.memories import Memories, Problems
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
+from syncapp.store.sql.saving import RowSaver
 from syncapp.store.sql.writing import Writer
 
 
@@ -44,6 +47,7 @@ class SqlBackend:
         self._records = RecordTable(self._database)
         self._reader = Reader(self._database)
         self._writer = Writer(self._database, self._reader)
+        self._saver = RowSaver(self._database)
         self._links = LinkTables(self._database)
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
@@ -143,6 +147,23 @@ class SqlBackend:
 
     def delete_rows(self, table: int, pks: Collection[str]) -> None:
         self._writer.delete(self._layout().table(table), pks)
+
+    # -- the program's own code --
+
+    def save_row(self, table: int, pk: str, values: Mapping[int, Any]) -> Saved:
+        return self._saver.save(self._layout().table(table), pk, values)
+
+    def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
+        return self._saver.alternations(records)
+
+    def save_alternations(self, found: Mapping[tuple[int, int], Alternation | None]) -> None:
+        self._saver.save_alternations(found)
+
+    def listened(self) -> bool:
+        return bool(record_applied.receivers)
+
+    def announce(self, link: str, events: Sequence[Event]) -> None:
+        self._saver.announce(self._layout(), link, events)
 
     # -- links --
 

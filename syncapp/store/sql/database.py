@@ -104,7 +104,7 @@ class Database:
 
         ``check``: foreign keys written within must be good at its end; else that is left to what is around it.
         """
-        mark = self.references.mark()
+        mark, muted = self.references.mark(), self._muted
         self._depth += 1
         try:
             with self._point():
@@ -113,6 +113,7 @@ class Database:
                     self.references.check(mark)
         except BaseException as error:
             self._undone(mark)
+            self._muted = muted  # as the database, which undid what the flag was set to within
             refused = self._refused(error)
             if refused is None:
                 raise
@@ -153,14 +154,17 @@ class Database:
 
     def _undone(self, mark: int) -> None:
         self.references.forget(mark)
-        if self._muted is not None and self._muted >= self._depth:
-            self._muted = None  # the flag's row was rolled back with the rest
 
     def mute(self) -> None:
         """From here to the end of the transaction the triggers take what is written as coming from a peer."""
         if self._muted is None:
             self.dialect.set_applying(self.connection, True)
             self._muted = self._depth
+
+    def listen(self) -> None:
+        """From here on, until `mute` is called again, what is written is a change of this program."""
+        self._unmute()
+        self._muted = None
 
     def _unmute(self) -> None:
         if self._muted is not None:
