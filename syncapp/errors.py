@@ -821,6 +821,30 @@ class NotRestored(ChangeError):
     )
 
 
+class ValidationRefused(ChangeError):
+    code = "validation"
+    template = N_(
+        'Table "{table}", record {record}: this program\'s own rules refuse it ({detail}). Correct the record in one '
+        "of the two programs, then retry."
+    )
+
+
+class HostCodeFailed(ChangeError):
+    code = "host_code"
+    template = N_(
+        'Table "{table}", record {record}: this program\'s own code failed while it was saved ({detail}). The '
+        "program's log says more."
+    )
+
+
+class PingPong(ChangeError):
+    code = "ping_pong"
+    template = N_(
+        'Table "{table}", record {record}, field "{field}": two programs keep changing it back and forth, since their '
+        "own code does not leave the other's value as it is. The value of this program stays until one of them does."
+    )
+
+
 class FromTheFuture(ChangeError):
     code = "future"
     template = N_(

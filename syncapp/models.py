@@ -310,6 +310,17 @@ class Pair(models.Model):
     left = models.BigIntegerField(default=0)
 
 
+class Alternation(models.Model):
+    """The program's own code keeps changing a field that a peer's change has set; see `store.saving`."""
+
+    pk = models.CompositePrimaryKey("record_id", "field_no")
+    record = models.ForeignKey(Record, models.CASCADE, db_index=False)
+    field_no = models.IntegerField()
+    count = models.IntegerField()
+    at = models.BigIntegerField()
+    value = models.BinaryField(max_length=8)
+
+
 class Journal(models.Model):
     """What the triggers wrote since the last seal. ``mask`` is an integer over slots, or text of several."""
 

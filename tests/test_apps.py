@@ -20,8 +20,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_public_names() -> None:
-    assert sorted(syncapp.__all__) == ["__version__"]
+    assert sorted(syncapp.__all__) == ["Applying", "__version__", "applying", "signals"]
     assert all(hasattr(syncapp, name) for name in syncapp.__all__)
+    assert not hasattr(syncapp, "something_else")
 
 
 def test_migrating_without_a_migration_leaves_the_triggers_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,14 +25,16 @@ from syncapp.store.deletions import Deletions
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
+from syncapp.store.heralds import Herald
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.lives import Context
-from syncapp.store.options import option_maps
 from syncapp.store.locking import BUSY, RowLocks, needs_strong, rows_of
+from syncapp.store.options import option_maps
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
+from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal
 from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
@@ -42,12 +44,14 @@ class Source(msgspec.Struct, frozen=True):
     """Where a batch came from: the link, what flows, how far into the future a stamp may lie (µs).
 
     ``again_parked``: what was parked up to that moment goes back to where it came from, which has lost it since.
+    ``initial``: the changes bring over old rows.
     """
 
     link: int
     agreement: Agreement
     future_bound: int = 300_000_000
     again_parked: int = 0
+    initial: bool = False
 
 
 class Applier:
@@ -64,6 +68,8 @@ class Applier:
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._locks = RowLocks(backend)
+        self._saver = Saver(backend, setup, self._link, self._now, initial=source.initial)
+        self._herald = Herald(backend, self._link)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
         context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
         # Not the set itself: it is another one after each look at who waits.
@@ -81,6 +87,7 @@ class Applier:
                 names = set()
                 self._waves(waiting)
             if not self._deletions.finish(self._graves):
+                self._herald.announce()
                 return self._ledger.close()
 
     def _ready_problems(self, names: set[bytes], retried: set[int]) -> list[Incoming]:
@@ -114,10 +121,11 @@ class Applier:
         writes = self._unknown(unknown, known) + returning
         writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
-        Writer(self._backend, self._setup, self._resolver).write(writes)
+        Writer(self._backend, self._setup, self._resolver, self._saver).write(writes)
         self._graves.dated(returning)
         self._settle(writes)
         self._graves.finish()
+        self._seal_echoes(writes)
         return later
 
     def _quarantine(self, changes: list[Incoming]) -> None:
@@ -328,6 +336,7 @@ class Applier:
         self._add_pairs([write.record for write in done])
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
+            self._herald.note(write)
             self._learn_names(write)
             if self._lets_go(write):  # of a record that may wait for that to be deleted
                 self._arrived.add(write.record.uid)
@@ -376,6 +385,12 @@ class Applier:
         if number:
             record.seq = number
         return self._graves.settled(write) or dirty
+
+    def _seal_echoes(self, writes: list[Write]) -> None:
+        """What the program's own code has changed goes above what was applied."""
+        rows = [write.echo for write in writes if write.echo is not None and write.failed is None]
+        if rows:
+            seal(self._backend, self._setup, rows, self._numbering)
 
     def _may_enter(self, write: Write) -> bool:
         """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""

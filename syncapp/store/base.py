@@ -20,6 +20,7 @@ from syncapp.core.mapping import Catalogue, FieldType, Suspended
 from syncapp.core.rules import Merge, Policy
 from syncapp.core.transforms import Step
 from syncapp.store.deletionbase import DeletionBackend
+from syncapp.store.hostbase import HostBackend
 from syncapp.store.people import UserTables
 
 
@@ -28,6 +29,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
 
     ``required``: neither null nor a default, so that a record cannot be created without a value. ``policy`` and
     ``merge``: the field's rule. ``stored``: whether the table itself holds it; some system fields it does not.
+    ``auto``: its model sets it to the current time by itself.
     """
 
     number: int
@@ -39,6 +41,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
     policy: Policy = Policy.LATEST
     merge: Merge = Merge.VALUE
     stored: bool = True
+    auto: bool = False
 
 
 class TableInfo(msgspec.Struct, frozen=True):
@@ -61,8 +64,8 @@ class LinkInfo(msgspec.Struct, frozen=True):
     ``hold | match | empty``. ``user_matching``: the name by which users are found. ``active``: whether this program is
     the active side. ``filters``: table → its row filter (see `store.filters`). ``shut``: table → the column because of
     which its filter cannot be told any more; nothing of such a table is sent. ``transforms``: one-way field → what is
-    done to its values on this side.
-    ``maps``: field → the peer's option values, as the configuration writes them, and ours.
+    done to its values on this side. ``maps``: field → the peer's option values, as the configuration writes them, and
+    ours. ``saved``: tables that are written through their models' own code.
     """
 
     id: int
@@ -76,6 +79,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     shut: dict[int, str] = {}
     transforms: dict[int, tuple[Step, ...]] = {}
     maps: dict[int, dict[str, Any]] = {}
+    saved: frozenset[int] = frozenset()
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -275,12 +279,18 @@ Values = dict[int, Any]
 
 
 class RowRefused(Exception):
-    """The database refused rows as a whole (unique, check, not null, type). ``detail`` is its own message."""
+    """The database refused rows as a whole (unique, check, not null, type). ``detail`` is its own message.
 
-    def __init__(self, detail: str, code: str = "not_unique") -> None:
+    ``fields``: where the fault lies with some fields alone, their numbers, and what is wrong with each.
+    """
+
+    def __init__(
+        self, detail: str, code: str = "not_unique", fields: Mapping[int, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code
+        self.fields = dict(fields or {})
 
 
 class BadValue(Exception):
@@ -290,7 +300,7 @@ class BadValue(Exception):
     code = "value"
 
 
-class Backend(DeletionBackend, UserTables, Protocol):
+class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --

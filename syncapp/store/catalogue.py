@@ -252,6 +252,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
                 user_matching=link.user_matching,
                 active=link.mode == models.Link.Mode.ACTIVE,
                 transforms=transforms.get(pk, {}),
+                saved=frozenset(options[pk].saved) if pk in options else frozenset(),
                 filters=options[pk].filters if pk in options else {},
                 shut=options[pk].shut if pk in options else {},
                 maps=maps.get(pk, {}),
@@ -291,6 +292,7 @@ def _table_info(table: CatalogueTable, rules: Mapping[int, Rule]) -> TableInfo:
             policy=rules.get(entry.number, DEFAULT).policy,
             merge=rules.get(entry.number, DEFAULT).merge,
             stored=bool(entry.description.column or entry.description.through),
+            auto=entry.description.auto,
         )
         for entry in table.fields.values()
     }

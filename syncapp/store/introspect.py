@@ -106,6 +106,11 @@ class FieldDescription:
     system: bool = False
     through: Through | None = None
 
+    @property
+    def auto(self) -> bool:
+        """Whether the model sets it to the current time by itself."""
+        return bool(getattr(self.field, "auto_now", False) or getattr(self.field, "auto_now_add", False))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:

@@ -20,6 +20,7 @@ class TableOptions:
 
     filters: dict[int, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
     shut: dict[int, str] = field(default_factory=dict)
+    saved: set[int] = field(default_factory=set)
 
     def captured(self) -> set[int]:
         """The fields whose changes have to be noticed for these options."""
@@ -32,8 +33,12 @@ def read(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, TableOpt
     for row in models.LinkTable.objects.using(using).select_related("table"):
         options = found.setdefault(row.link_id, TableOptions())
         table = tables.get(row.table.label)
-        if table is not None and row.options.get("filter"):
+        if table is None:
+            continue
+        if row.options.get("filter"):
             _add_filter(options, table, row.options["filter"])
+        if row.options.get("apply") == "save":
+            options.saved.add(table.number)
     return found
 
 

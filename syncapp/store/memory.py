@@ -34,6 +34,7 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.matching import rows_of_keys
 from syncapp.store.memorydata import MemoryDatabase
 from syncapp.store.memorydeletion import MemoryDeletion
@@ -240,6 +241,34 @@ class MemoryBackend(MemoryDeletion):
     def save_user_matches(self, matches: Collection[UserMatch]) -> None:
         for match in matches:
             self.database.put(self.database.user_matches, (match.link, match.digest), match)
+
+    # -- the program's own code --
+
+    def save_row(self, table: int, pk: str, values: Mapping[int, Any]) -> Saved:
+        db = self.database
+        if pk:
+            db.write(table, pk, dict(values))
+        else:
+            pk = db.create(table, dict(values))
+        if table in db.host:
+            db.host[table](pk)
+        return Saved(pk)
+
+    def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
+        return {key: found for key, found in self.database.alternations.items() if key[0] in records}
+
+    def save_alternations(self, found: Mapping[tuple[int, int], Alternation | None]) -> None:
+        for key, alternation in found.items():
+            if alternation is None:
+                self.database.pop(self.database.alternations, key)
+            else:
+                self.database.put(self.database.alternations, key, alternation)
+
+    def listened(self) -> bool:
+        return True
+
+    def announce(self, link: str, events: Sequence[Event]) -> None:
+        self._set("announced", [*self.database.announced, *((link, event) for event in events)])
 
     # -- links ----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.deletionbase import ArchiveRow, OnDelete
+from syncapp.store.hostbase import Alternation, Event
 from syncapp.store.people import UserMatch
 
 Undo = Callable[[], None]
@@ -76,6 +77,10 @@ class MemoryDatabase:
         #: key → login, full name
         self.users: dict[str, tuple[str, str]] = {}
         self.user_matches: dict[tuple[int, bytes], UserMatch] = {}
+        #: The program's own code by table: called with the key of a row that was just saved through it.
+        self.host: dict[int, Callable[[str], None]] = {}
+        self.alternations: dict[tuple[int, int], Alternation] = {}
+        self.announced: list[tuple[str, Event]] = []
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []
         self.log: list[LogRow] = []
@@ -140,7 +145,7 @@ class MemoryDatabase:
                 left = [other for other in held if other != target] if isinstance(held, list) else None
                 self.write(owner, pk, {field: left})
         for number, pk in reversed(going):
-            del self.tables[number][pk]
+            self.pop(self.tables[number], pk)
             self._look_at(number, pk, Op.DELETE)
 
     def _look_at(
@@ -148,6 +153,10 @@ class MemoryDatabase:
     ) -> None:
         self.journalled += 1
         self.journal.append(JournalRow(table, key, op, fields, self.clock(), before, self.journalled))
+        self.note(self._forget_last)
+
+    def _forget_last(self) -> None:
+        self.journal.pop()
 
     def _going(self, table: int, key: str) -> tuple[list[tuple[int, str]], list[tuple[int, str, int, str]]]:
         """The rows that go with one, and what others let go of: (table, key, field, target)."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from syncapp.core.changes import Record
+from syncapp.core.changes import JournalRow, Record
 from syncapp.core.clock import Version
 from syncapp.core.mapping import Kind
 from syncapp.core.merge import Merged, Outcome
@@ -61,7 +61,7 @@ class Verdict:
 class Write:
     """One record to create or update, with a verdict per field; ``failed`` after a refusal."""
 
-    __slots__ = ("change", "create", "failed", "late", "ours", "record", "verdicts", "versions")
+    __slots__ = ("change", "create", "echo", "failed", "late", "ours", "record", "verdicts", "versions")
 
     def __init__(
         self, change: Incoming, record: Record, *, create: bool, ours: dict[int, Any] | None = None
@@ -74,6 +74,8 @@ class Write:
         self.versions: dict[int, Version] = {}
         self.failed: Failure | None = None
         self.late: dict[int, Any] = {}
+        #: What the program's own code made of it, where the table is written through its model.
+        self.echo: JournalRow | None = None
 
     def decide(self, field: int, cell: Cell, merged: Merged, local: Local) -> None:
         """Note the verdict on one field; what refers to a missing record is held."""
@@ -106,13 +108,24 @@ class Write:
         return "duplicate" if outcome in (Outcome.DUPLICATE, Outcome.BASELINE) else "superseded"
 
 
+class Rows(Protocol):
+    """Writes rows of some tables one by one, in a way of its own (see `store.saving`)."""
+
+    def handles(self, table: int) -> bool: ...
+
+    def write(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
+        """Create and update; sets ``failed``, ``held``, ``echo`` and the keys of new records."""
+        ...
+
+
 class Writer:
     """Writes the decided records of one wave."""
 
-    def __init__(self, backend: Backend, setup: Setup, resolver: Resolver) -> None:
+    def __init__(self, backend: Backend, setup: Setup, resolver: Resolver, rows: Rows | None = None) -> None:
         self._backend = backend
         self._setup = setup
         self._resolver = resolver
+        self._rows = rows
 
     def write(self, writes: list[Write]) -> None:
         """Create and update; sets ``failed``, ``held`` and the keys of new records."""
@@ -206,7 +219,10 @@ class Writer:
             for (write, _), key in zip(items, keys, strict=True):
                 write.record.pk = key
 
-        self._in_bulk_or_singly(table, group, some)
+        if self._rows is not None and self._rows.handles(table):
+            self._rows.write(table, group)
+        else:
+            self._in_bulk_or_singly(table, group, some)
         for write, _ in group:
             if write.failed is None:
                 self._resolver.created(write.change.uid, write.record.pk)
@@ -273,7 +289,10 @@ class Writer:
             rows = [(write.record.pk, [values[field] for field in fields]) for write, values in items]
             self._backend.update_rows(table, fields, rows)
 
-        self._in_bulk_or_singly(table, group, some)
+        if self._rows is not None and self._rows.handles(table):
+            self._rows.write(table, group)
+        else:
+            self._in_bulk_or_singly(table, group, some)
 
     def _in_bulk_or_singly(
         self,

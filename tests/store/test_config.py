@@ -392,3 +392,16 @@ def test_fork_forgets_what_the_links_knew() -> None:
     for state in LinkState.objects.all():
         assert (state.peer_instance, state.applied_seq, state.acked_seq) == (None, 0, 0)
         assert (state.lease_owner, state.lease_until) == ("", 0)
+
+
+def test_how_a_table_is_applied() -> None:
+    through = PASSIVE.replace('table = "crm.Client"', 'table = "crm.Client"\napply = "save"')
+    told = 'Link "Branch": changes of crm.Client are now written '
+    assert f"{told}through its model's own save()." in apply(through)
+    table = number("crm.Client.name")
+    (info,) = catalogue.load_setup().links.values()
+    assert [table in catalogue.load_setup().tables[saved].fields for saved in info.saved] == [True]
+    assert apply(config.export()) == apply(through) == []
+    assert apply(PASSIVE) == [f"{told}in bulk."]
+    (info,) = catalogue.load_setup().links.values()
+    assert info.saved == frozenset()

@@ -96,7 +96,6 @@ FIELDS: Cases = {
 
 #: Added to its table.
 TABLES: Cases = {
-    "apply = save": ('apply = "save"', [f'{LINK}, table "crm.Client": apply = "save" is not available']),
     "unknown apply": ('apply = "all"', [f'{LINK}, table "crm.Client": "apply" must be bulk or save']),
     "unknown match field": ('match_by = ["inn"]', [f'{LINK}: table "crm.Client" has no field "inn"']),
     "match by a list": (

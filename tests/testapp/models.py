@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F
@@ -151,3 +152,32 @@ class View(models.Model):
 
     class Meta:
         managed = False
+
+
+class Ticket(models.Model):
+    """Logic of its own: what it does not allow, and what it does by itself."""
+
+    title = models.CharField(max_length=50)
+    slug = models.SlugField(blank=True)
+    email = models.EmailField(blank=True)
+    code = models.CharField(max_length=10, null=True, unique=True)
+    level = models.IntegerField(default=1, validators=[MaxValueValidator(5)])
+    place = models.ForeignKey(Place, models.SET_NULL, null=True, blank=True)
+    countries = models.ManyToManyField(Country, blank=True)
+    span = models.DurationField(null=True, blank=True)
+    due = models.DateTimeField(null=True, blank=True)
+    changed = models.DateTimeField(auto_now=True)
+    added = models.DateTimeField(auto_now_add=True)
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        if self.title == "crash":
+            raise RuntimeError("out of order")
+        self.slug = self.title.lower().replace(" ", "-")
+        self.title = self.title.strip()
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    def clean(self) -> None:
+        if self.title == "bad":
+            raise ValidationError({"title": "Not this one."})
+        if self.title == "never":
+            raise ValidationError("Never at all.")

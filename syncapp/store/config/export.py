@@ -114,6 +114,8 @@ def _tables(link: Link, using: str) -> AoT:
             table.add("match_by", row.match_by)
         if filter := row.options.get("filter"):
             table.add("filter", filters.exported(filter))
+        if "apply" in row.options:
+            table.add("apply", row.options["apply"])
         fields = tomlkit.table()
         for mapping in mappings.get(row.table_id, ()):
             fields.add(mapping.field.name, _field(mapping))

@@ -170,13 +170,12 @@ def _table(link: str, table: dict[str, Any], parent: Reader) -> TableSpec:
         reader.place = f'{parent.place}, table "{label}"'
     match_by = reader.texts("match_by")
     filter = filters.read(reader)
-    if reader.choice("apply", APPLY, "bulk") == "save":
-        reader.errors.append(NotAvailable(place=reader.place, what='apply = "save"'))
+    apply = reader.choice("apply", APPLY, "bulk")
     fields = tuple(
         _field(name, f"{label}.{name}", value, link, parent) for name, value in reader.table("fields").items()
     )
     reader.finish()
-    return TableSpec(label, match_by, fields, filter)
+    return TableSpec(label, match_by, fields, filter, apply)
 
 
 def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> FieldSpec:

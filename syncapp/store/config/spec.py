@@ -37,6 +37,8 @@ class TableSpec:
     fields: tuple[FieldSpec, ...] = ()
     #: The row filter: column → the values that pass, as written; None for null.
     filter: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    #: ``bulk``, or ``save``: through the models' own code.
+    apply: str = "bulk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,10 @@ class _Validator:
             self.spec.name, table, spec.filter, lambda name: self._find(table, name)
         )
         self.errors += errors
-        return {"filter": filter} if filter else {}
+        options: dict[str, Any] = {"filter": filter} if filter else {}
+        if spec.apply == "save":
+            options["apply"] = spec.apply
+        return options
 
     def _find(self, table: CatalogueTable, name: str) -> CatalogueField | None:
         entry = table.fields.get(name)

@@ -166,6 +166,9 @@ class _Writer:
             if row.since_seq < self.instance.head_seq:
                 # Records that pass now and did not before are looked for at the next contact.
                 row.refilter_after, row.refilter_until = row.since_seq, self.instance.head_seq
+        if before.get("apply") != plan.options.get("apply"):
+            how = "through its model's own save()" if "apply" in plan.options else "in bulk"
+            yield f"{self.place}: changes of {plan.table.label} are now written {how}."
         row.save(using=self.using)
 
     def _field(self, table: CatalogueTable, plan: FieldPlan, row: Mapping | None) -> Iterator[str]:

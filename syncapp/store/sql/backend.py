@@ -8,6 +8,7 @@ from typing import Any
 
 from syncapp.core.changes import Cursor, JournalRow, Record
 from syncapp.core.mapping import Catalogue
+from syncapp.signals import record_applied
 from syncapp.store import catalogue
 from syncapp.store.base import (
     ConflictRow,
@@ -25,6 +26,7 @@ from syncapp.store.base import (
     Values,
 )
 from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
+from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.people import Names, UserMatch
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
@@ -36,6 +38,7 @@ from syncapp.store.sql.people import People
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
 from syncapp.store.sql.removal import Removal
+from syncapp.store.sql.saving import RowSaver
 from syncapp.store.sql.tombstones import Tombstones
 from syncapp.store.sql.writing import Writer
 
@@ -51,6 +54,7 @@ class SqlBackend:
         self._writer = Writer(self._database, self._reader)
         self._removal = Removal(self._database)
         self._tombstones = Tombstones(self._database)
+        self._saver = RowSaver(self._database)
         self._links = LinkTables(self._database)
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
@@ -209,6 +213,23 @@ class SqlBackend:
 
     def save_user_matches(self, matches: Collection[UserMatch]) -> None:
         self._people.save(matches)
+
+    # -- the program's own code --
+
+    def save_row(self, table: int, pk: str, values: Mapping[int, Any]) -> Saved:
+        return self._saver.save(self._layout().table(table), pk, values)
+
+    def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
+        return self._saver.alternations(records)
+
+    def save_alternations(self, found: Mapping[tuple[int, int], Alternation | None]) -> None:
+        self._saver.save_alternations(found)
+
+    def listened(self) -> bool:
+        return bool(record_applied.receivers)
+
+    def announce(self, link: str, events: Sequence[Event]) -> None:
+        self._saver.announce(self._layout(), link, events)
 
     # -- links --
 

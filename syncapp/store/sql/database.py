@@ -146,7 +146,7 @@ class Database:
 
         ``check``: foreign keys written within must be good at its end; else that is left to what is around it.
         """
-        mark = self.references.mark()
+        mark, muted = self.references.mark(), self._muted
         self._depth += 1
         try:
             with self._point(check=check):
@@ -156,6 +156,7 @@ class Database:
         except BaseException as error:
             deleting = self.references.deleting(mark)
             self._undone(mark)
+            self._muted = muted  # as the database, which undid what the flag was set to within
             refused = self._refused(error, deleting)
             if refused is None:
                 raise
@@ -189,14 +190,17 @@ class Database:
 
     def _undone(self, mark: int) -> None:
         self.references.forget(mark)
-        if self._muted is not None and self._muted >= self._depth:
-            self._muted = None  # the flag's row was rolled back with the rest
 
     def mute(self) -> None:
         """From here to the end of the transaction the triggers take what is written as coming from a peer."""
         if self._muted is None:
             self.dialect.set_applying(self.connection, True)
             self._muted = self._depth
+
+    def listen(self) -> None:
+        """From here on, until `mute` is called again, what is written is a change of this program."""
+        self._unmute()
+        self._muted = None
 
     def _unmute(self) -> None:
         if self._muted is not None and (self._nested or not self.dialect.flag_falls):
