@@ -264,7 +264,7 @@ class Archive(models.Model):
     table_no = models.IntegerField()
     label = models.CharField(max_length=200)
     uid = models.BinaryField(max_length=16, null=True, db_index=True)
-    pk_text = models.CharField(max_length=255)
+    pk_text = models.TextField()
     #: Values by field name, in wire form as far as JSON has one (see `store.sql.removal`).
     values = models.JSONField()
     #: Relation → uids of what it referred to.

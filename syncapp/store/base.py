@@ -386,10 +386,15 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
         ...
 
     # -- rows of the user's tables --
-    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else writes during a transaction anyway, so that nothing need be locked."""
+        ...
+
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str]:
         """Keep these rows from others until the transaction ends; those that others have now, which are not waited for.
 
-        ``strong``: nobody may come to refer to them either. None: nobody else writes during a transaction anyway.
+        ``strong``: nobody may come to refer to them either.
         """
         ...
 

@@ -71,6 +71,10 @@ class DeletionBackend(Protocol):
         """What refers to these rows, without what does not care."""
         ...
 
+    def hold(self, label: str, pks: Collection[str]) -> None:
+        """Keep these rows from others until the transaction ends. Raises `RowRefused` if somebody does not let go."""
+        ...
+
     def snapshot(self, label: str, pks: Collection[str]) -> dict[str, dict[str, Any]]:
         """These rows whole, by field name, in a form that JSON holds and `restore_row` understands."""
         ...

@@ -22,6 +22,7 @@ from syncapp.core.merge import merge_field
 from syncapp.store.base import Backend, RowRefused, Setup
 from syncapp.store.graves import Graves
 from syncapp.store.lives import Context, Lives
+from syncapp.store.locking import BUSY
 from syncapp.store.parked import Incoming
 from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root, seal_rows
 from syncapp.store.resolve import Resolver
@@ -255,4 +256,4 @@ class Deletions(Lives):
     def _refused(self, item: _Doomed, refused: RowRefused) -> None:
         label = self.setup.tables[item.record.table].label
         params = {"table": label, "record": item.record.pk, "detail": refused.detail}
-        self.ledger.park(item.change, 0, "change", params)
+        self.ledger.park(item.change, 0, BUSY if refused.code == BUSY else "change", params)

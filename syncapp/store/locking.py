@@ -32,19 +32,18 @@ class RowLocks:
         self._backend = backend
         self._pauses = list(reversed(PAUSES))
         self._held: dict[Row, bool] = {}
-        self._alone = False
         self.busy: set[Row] = set()
 
     def take(self, rows: Mapping[Row, bool]) -> bool:
         """Lock ``rows``, each strongly or not (see `Backend.lock_rows`); whether any was locked that was not before."""
+        if self._backend.alone:
+            return False
         groups: dict[tuple[int, bool], set[str]] = defaultdict(set)
         for row, strong in rows.items():
             if row not in self.busy and ((strong and not self._held.get(row)) or row not in self._held):
                 groups[row[0], strong].add(row[1])
         for (table, strong), pks in sorted(groups.items()):
             busy = self._lock(table, pks, strong)
-            if self._alone:
-                return False
             self.busy |= {(table, pk) for pk in busy}
             self._held |= {(table, pk): strong for pk in pks - busy}
         return bool(groups)
@@ -54,12 +53,11 @@ class RowLocks:
         while busy and self._pauses:
             time.sleep(self._pauses.pop())
             busy = self._backend.lock_rows(table, busy, strong=strong)
-        self._alone = busy is None
-        return busy or set()
+        return busy
 
     def free(self, row: Row) -> bool:
         """Whether the row is ours to write."""
-        return self._alone or row in self._held
+        return self._backend.alone or row in self._held
 
 
 def rows_of(

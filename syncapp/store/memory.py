@@ -188,8 +188,10 @@ class MemoryBackend(MemoryDeletion):
                     found[number].append(uid)
         return dict(found)
 
-    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
-        return None  # a transaction has the database to itself
+    alone = True
+
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str]:
+        return set()
 
     # -- rows -----------------------------------------------------------------------------------------------
 

@@ -36,6 +36,9 @@ class MemoryDeletion:
                 found.append(Reference(info.label, info.fields[field].name, rule, rows))
         return found
 
+    def hold(self, label: str, pks: Collection[str]) -> None:
+        pass  # a transaction has the database to itself
+
     def snapshot(self, label: str, pks: Collection[str]) -> dict[str, dict[str, Any]]:
         table = self.database.number(label)
         fields = self.database.setup.tables[table].fields

@@ -15,6 +15,7 @@ from syncapp.core.changes import JournalRow, Op, Record
 from syncapp.core.clock import Version
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.deletionbase import ArchiveRow, OnDelete, Reference
+from syncapp.store.locking import BUSY
 
 
 class Place(NamedTuple):
@@ -213,6 +214,7 @@ class Remover:
     def _carry_out(
         self, plan: _Plan, roots: list[Root]
     ) -> tuple[dict[Place, dict[str, Any]], list[JournalRow]]:
+        self._hold(plan, roots)
         versions = _versions(plan.causes, roots)
         rows = self._keep(plan.causes, versions)
         consequences: list[JournalRow] = []
@@ -228,6 +230,17 @@ class Remover:
         self._backend.delete_rows(list(order.items()))
         consequences += self._gone(plan.causes.keys() - {root.place for root in roots}, versions)
         return rows, consequences
+
+    def _hold(self, plan: _Plan, roots: list[Root]) -> None:
+        """Have all rows of the plan to ourselves, and see that they still are what it takes them for."""
+        if self._backend.alone:
+            return
+        touched = {place for places in plan.touched.values() for place in places}
+        for label, pks in sorted(_by_label({*plan.causes, *touched})):
+            self._backend.hold(label, sorted(pks))
+        again = self._follow({root.place: root for root in roots})
+        if (again.causes, again.touched, again.obstacles) != (plan.causes, plan.touched, plan.obstacles):
+            raise RowRefused("what refers to it is being changed", BUSY)
 
     def _changed(
         self,

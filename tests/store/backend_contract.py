@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from syncapp.core.changes import START, Cursor, Entry, JournalRow, Op, Record, Totals
@@ -689,6 +690,21 @@ class BackendContract:
             backend.clear_unsendable(world.link, [(uid(1), world.name)])
             backend.clear_unsendable(world.link, [(uid(1), world.name)])
             assert [p.id for p in backend.problems_by_id([ids[0] - 1, ids[0], ids[0] + 1])] == ids
+
+    def test_reasons_may_quote_what_no_database_holds(self, world: World) -> None:
+        params = {"value": "a\0b\ud800", "list": ["\0", {"\0": 1}], "backslash": r"\u0000", "good": "ы"}
+        problem = msgspec.structs.replace(self.problem(world, 1), params=params)
+        with world.backend.transaction():
+            world.backend.save_problems([problem])
+            (found,) = world.backend.problems_of(world.link, [uid(1)])
+        assert (found.params["good"], found.params["backslash"]) == ("ы", r"\u0000")
+        assert found.params["value"].startswith("a")
+
+    def test_a_peer_may_call_itself_anything(self, world: World) -> None:
+        with world.backend.transaction():
+            title = "\0" + "x" * 1000
+            peer = PeerInfo(b"p" * 16, 1, title, title, title, (), (), 0, 0)
+            world.backend.save_peer(world.link, peer)
 
     # -- conflicts, log --
 

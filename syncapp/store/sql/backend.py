@@ -136,7 +136,11 @@ class SqlBackend:
 
     # -- rows of the user's tables --
 
-    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+    @property
+    def alone(self) -> bool:
+        return self._database.dialect.alone
+
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str]:
         return self._reader.lock(self._layout().table(table), pks, strong=strong)
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
@@ -163,6 +167,9 @@ class SqlBackend:
 
     def references(self, label: str, pks: Collection[str]) -> list[Reference]:
         return self._removal.references(label, pks)
+
+    def hold(self, label: str, pks: Collection[str]) -> None:
+        self._removal.hold(label, pks)
 
     def snapshot(self, label: str, pks: Collection[str]) -> dict[str, dict[str, Any]]:
         return self._removal.snapshot(label, pks)

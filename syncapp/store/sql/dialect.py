@@ -30,6 +30,8 @@ class Dialect(Protocol):
     tells_keys: bool
     #: From how many rows on they are better given keys by us.
     own_keys_from: int
+    #: Whether a transaction has all rows to itself.
+    alone: bool
     #: Whether the echo flag falls by itself at the end of the transaction.
     flag_falls: bool
     #: What is put after the statement that moves the feed's end, so that other processes hear of it.
@@ -122,7 +124,7 @@ class Dialect(Protocol):
         ...
 
     def locking(self, *, strong: bool) -> str:
-        """What follows a query of rows to lock those that nobody else has; empty where nobody can.
+        """What follows a query of rows to lock those that nobody else has; empty where there is no need.
 
         ``strong``: against rows that refer to them, too.
         """

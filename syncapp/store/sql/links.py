@@ -13,6 +13,7 @@ from syncapp.core.changes import Cursor, Totals
 from syncapp.models import first_token
 from syncapp.store.base import Contacts, FlowState, Holder, LinkCursors, LinkStatus, PeerInfo, Refilter
 from syncapp.store.sql.database import Database
+from syncapp.store.sql.plain import json_text, plain
 
 _TOTALS = ("received", "applied", "superseded", "duplicate", "parked")
 _PEER_TOTALS = ("sent", "peer_applied", "peer_superseded", "peer_duplicate", "peer_parked")
@@ -175,8 +176,14 @@ class LinkTables:
         self._create(link)
         suspended = [[item.field, item.code, item.params] for item in peer.suspended]
         values = (
-            *(peer.instance, peer.epoch, peer.title, peer.software, peer.url),
-            *(msgspec.msgpack.encode(peer.catalogue), json.dumps(suspended), peer.clock_offset, peer.head),
+            *(
+                peer.instance,
+                peer.epoch,
+                plain(peer.title, 200),
+                plain(peer.software, 100),
+                plain(peer.url, 500),
+            ),
+            *(msgspec.msgpack.encode(peer.catalogue), json_text(suspended), peer.clock_offset, peer.head),
         )
         self._database.run(_SAVE_PEER, [*values, link])
 
@@ -189,7 +196,7 @@ class LinkTables:
 
     def save_contacts(self, contacts: Contacts) -> None:
         self._create(contacts.link)
-        holders = json.dumps([[h.boot.hex(), *msgspec.structs.astuple(h)[1:]] for h in contacts.holders])
+        holders = json_text([[h.boot.hex(), *msgspec.structs.astuple(h)[1:]] for h in contacts.holders])
         c = contacts
         values = [c.meets, c.proofs, c.token, c.floor, c.refused_until, holders]
         self._database.run(_SAVE_CONTACTS, [*values, c.link])
@@ -198,7 +205,7 @@ class LinkTables:
         return dict(self._database.query(_PROOFS))
 
     def set_notice(self, link: int, code: str, params: dict[str, Any], at: int) -> None:
-        self._database.run(_NOTICE, [code, json.dumps(params), at, link])
+        self._database.run(_NOTICE, [code, json_text(params), at, link])
 
     def flows(self, link: int) -> dict[int, FlowState]:
         rows = self._database.query(_FLOWS, [link])
@@ -221,7 +228,7 @@ class LinkTables:
         if self._database.run(_RENEW, [until, link, token]) == 0:
             return False
         if status is not None:
-            params = json.dumps(status.params, default=str)
+            params = json_text(status.params)
             values = [
                 status.state,
                 now,

@@ -20,6 +20,7 @@ from syncapp.store.base import (
     ProblemRow,
 )
 from syncapp.store.sql.database import Database, Row
+from syncapp.store.sql.plain import json_text
 
 _PROBLEM = (
     '"link_id", "way", "table_no", "uid", "pk_text", "field_no", "code", "params", "waits_for", "payload", '
@@ -136,7 +137,7 @@ def _problem(row: Row) -> ProblemRow:
 
 def _values(problem: ProblemRow) -> tuple[Any, ...]:
     p = problem
-    params = json.dumps(p.params, default=str)
+    params = json_text(p.params)
     return (
         *(p.link, p.way, p.table, p.uid, p.pk, p.field, p.code, params),
         *(p.waits_for, p.payload, p.created_at, p.tries, p.next_try),

@@ -56,6 +56,7 @@ class PostgresDialect:
     checks_keys_late = False
     tells_keys = True
     own_keys_from = COPY_FROM
+    alone = False
     flag_falls = True
     head_hint = f" RETURNING CASE WHEN {hints.POSSIBLE} THEN pg_notify('{hints.HEAD}', '') END"
 

@@ -37,11 +37,11 @@ class Reader:
         keys = [layout.raw_key(pk) for pk in pks]
         return self._database.query_in(sql, keys, (), layout.key.stored)
 
-    def lock(self, layout: TableLayout, pks: Collection[str], *, strong: bool) -> set[str] | None:
-        """Lock rows in the order of their keys; the busy ones. None where the transaction has locked all of them."""
+    def lock(self, layout: TableLayout, pks: Collection[str], *, strong: bool) -> set[str]:
+        """Lock rows in the order of their keys; those that are busy."""
         locking = self._database.dialect.locking(strong=strong)
         if not locking:
-            return None
+            return set()
         sql = layout.statement(
             ("lock", strong),
             lambda: (

@@ -142,6 +142,13 @@ class Removal:
             sql = f"UPDATE {shape.table} SET {self._database.quote(column.column)} = %s WHERE {shape.pk} IN {{}}"
             self._database.run_in(sql, [shape.raw_key(pk) for pk in pks], [raw])
 
+    def hold(self, label: str, pks: Collection[str]) -> None:
+        """Lock rows; who has them now is waited for, but not for long."""
+        if not self._database.dialect.alone:
+            shape = self._shape(label)
+            sql = f"SELECT 1 FROM {shape.table} WHERE {shape.pk} IN {{}} ORDER BY {shape.pk} FOR UPDATE"
+            self._database.query_in(sql, [shape.raw_key(pk) for pk in pks])
+
     def delete(self, rows: Sequence[tuple[str, Collection[str]]]) -> None:
         with self._database.savepoint(check=False):
             self._database.mute()

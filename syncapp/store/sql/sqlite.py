@@ -32,6 +32,7 @@ class SqliteDialect:
     checks_keys_late = True
     tells_keys = False
     own_keys_from = 0
+    alone = True
     flag_falls = False
     head_hint = ""
 
