@@ -445,7 +445,8 @@ class Maker:
         self._shelf = shelf
         self._databases = ExitStack()
 
-    def __call__(self, links: list[str], rules: Rules) -> Network:
+    def __call__(self, links: list[str], rules: Rules, *, deletions: bool = False) -> Network:
+        """``deletions``: they travel too; not in memory."""
         letters = sorted({letter for link in links for letter in link})
         clock = Clock()
         replicas: dict[str, Replica] = {}
@@ -459,7 +460,7 @@ class Maker:
                 replica.links = dict(enumerate(peers, 1))
             else:
                 alias = f"replica_{letter}"
-                self._shelf.copy(self.kind, alias, _toml(peers, rules))
+                self._shelf.copy(self.kind, alias, _toml(peers, rules, deletions))
                 self._databases.callback(self._shelf.drop, self.kind, alias)
                 sql = SqlReplica(letter, alias)
                 sql.links = {sql.names[peer]: peer for peer in peers}
@@ -471,14 +472,15 @@ class Maker:
         self._databases.close()
 
 
-def _toml(peers: dict[str, bool], rules: Rules) -> str:
+def _toml(peers: dict[str, bool], rules: Rules, deletions: bool) -> str:
     parts = []
+    system = ("time_added", "record_status") if deletions else ()
     for peer, active in peers.items():
         address = 'address = "https://x.example.com"\n' if active else ""
         mode = "active" if active else "passive"
         parts.append(f'[[link]]\nname = "{peer}"\nmode = "{mode}"\npassword = "x"\n{address}')
         for table, fields in TABLES.items():
-            lines = "".join(f'{name} = "{Direction.BOTH}"\n' for name in fields)
+            lines = "".join(f'{name} = "{Direction.BOTH}"\n' for name in (*fields, *system))
             parts.append(f'[[link.table]]\ntable = "{MODELS[table]}"\n[link.table.fields]\n{lines}')
     for field, rule in rules.items():
         table, name = field.split(".")
