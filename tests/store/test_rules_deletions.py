@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from tests.store.replicas import ASK, SUM, UNION, Maker, Network, Replica, Shelf, shelf
-from tests.vendors import SQLITE, native
+from tests.store.replicas import ASK, NATIVE, SUM, UNION, Maker, Network, Replica, Shelf, shelf
+from tests.vendors import SQLITE
 
 __all__ = ["shelf"]
 
@@ -18,7 +18,7 @@ CHAIN = ["ab", "bc"]
 @pytest.fixture
 def make(shelf: Shelf, django_db_blocker: DjangoDbBlocker) -> Iterator[Maker]:
     """Networks of SQLite databases."""
-    if native() != SQLITE:
+    if NATIVE != SQLITE:
         pytest.skip("the run's own database is another one")
     with django_db_blocker.unblock():
         maker = Maker("sqlite", shelf)
