@@ -24,6 +24,7 @@ from syncapp.store.graves import Graves
 from syncapp.store.lives import Context, Lives
 from syncapp.store.locking import BUSY
 from syncapp.store.parked import Incoming
+from syncapp.store.questions import review
 from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root, seal_rows
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import new_uid, seal
@@ -198,6 +199,7 @@ class Deletions(Lives):
         for item, record in zip(doomed, buried, strict=True):
             self._learn_names(item.change, record)
         self.backend.hasten({record.uid for record in buried})
+        review(self.backend, self.setup, [(record, record.entries) for record in buried])
 
     def _learn_names(self, change: Incoming, record: Record) -> None:
         if change.names == (record.uid,):

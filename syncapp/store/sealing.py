@@ -103,7 +103,7 @@ def _seal_table(
             changed.append((record, fields, rows))
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
-    review(backend, setup, [(record, fields or record.entries) for record, fields, _ in changed])
+    review(backend, setup, [(r, fields if r.alive else r.entries) for r, fields, _ in changed])
     if gone or _let_go(setup, table, changed):
         backend.hasten({record.uid for record in numbered})
     log_edits(backend, setup, table, changed)

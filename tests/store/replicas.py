@@ -43,6 +43,8 @@ from tests import postgres, vendors
 from tests.store.programs import Clock
 from tests.vendors import SQLITE, native
 
+#: The run's own kind of database: what `native` says while no other one is turned to.
+NATIVE = native()
 TEXT, WHOLE = FieldType(Kind.TEXT, length=50), FieldType(Kind.INTEGER, low=-(2**31), high=2**31 - 1)
 #: table → field → (type, related table)
 TABLES: dict[str, dict[str, tuple[FieldType, str]]] = {
@@ -412,11 +414,9 @@ class Shelf:
             return
         path = self._folder / f"{alias}.sqlite3"
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA synchronous=OFF"}
-        connections.settings[alias] = {
-            **connections.settings["default"],
-            "NAME": str(path),
-            "OPTIONS": options,
-        }
+        # Not that of the default connection, which other tests turn to another database meanwhile.
+        config = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
+        connections.settings[alias] = connections.configure_settings({"default": config})["default"]
         if source:
             shutil.copy(self._folder / f"{source}.sqlite3", path)
             return
@@ -445,7 +445,8 @@ class Maker:
         self._shelf = shelf
         self._databases = ExitStack()
 
-    def __call__(self, links: list[str], rules: Rules) -> Network:
+    def __call__(self, links: list[str], rules: Rules, *, deletions: bool = False) -> Network:
+        """``deletions``: they travel too; not in memory."""
         letters = sorted({letter for link in links for letter in link})
         clock = Clock()
         replicas: dict[str, Replica] = {}
@@ -459,7 +460,7 @@ class Maker:
                 replica.links = dict(enumerate(peers, 1))
             else:
                 alias = f"replica_{letter}"
-                self._shelf.copy(self.kind, alias, _toml(peers, rules))
+                self._shelf.copy(self.kind, alias, _toml(peers, rules, deletions))
                 self._databases.callback(self._shelf.drop, self.kind, alias)
                 sql = SqlReplica(letter, alias)
                 sql.links = {sql.names[peer]: peer for peer in peers}
@@ -471,14 +472,15 @@ class Maker:
         self._databases.close()
 
 
-def _toml(peers: dict[str, bool], rules: Rules) -> str:
+def _toml(peers: dict[str, bool], rules: Rules, deletions: bool) -> str:
     parts = []
+    system = ("time_added", "record_status") if deletions else ()
     for peer, active in peers.items():
         address = 'address = "https://x.example.com"\n' if active else ""
         mode = "active" if active else "passive"
         parts.append(f'[[link]]\nname = "{peer}"\nmode = "{mode}"\npassword = "x"\n{address}')
         for table, fields in TABLES.items():
-            lines = "".join(f'{name} = "{Direction.BOTH}"\n' for name in fields)
+            lines = "".join(f'{name} = "{Direction.BOTH}"\n' for name in (*fields, *system))
             parts.append(f'[[link.table]]\ntable = "{MODELS[table]}"\n[link.table.fields]\n{lines}')
     for field, rule in rules.items():
         table, name = field.split(".")
@@ -508,7 +510,7 @@ def _maker(kind: str, shelf: Shelf, blocker: DjangoDbBlocker) -> Iterator[Maker]
 @pytest.fixture(params=["memory", "sqlite"])
 def make(request: pytest.FixtureRequest, shelf: Shelf, django_db_blocker: DjangoDbBlocker) -> Iterator[Maker]:
     """Makes a network: ``make(["ab", "cb"], {"thing.integer": SUM})``."""
-    if request.param == "sqlite" and native() != SQLITE:
+    if request.param == "sqlite" and NATIVE != SQLITE:
         pytest.skip("the run's own database is another one")
     yield from _maker(request.param, shelf, django_db_blocker)
 
@@ -516,6 +518,6 @@ def make(request: pytest.FixtureRequest, shelf: Shelf, django_db_blocker: Django
 @pytest.fixture
 def make_on_postgres(shelf: Shelf, django_db_blocker: DjangoDbBlocker) -> Iterator[Maker]:
     """The same on PostgreSQL, where a database takes longer to make: for fewer tests."""
-    if reason := postgres.missing() if native() == SQLITE else "":
+    if reason := postgres.missing() if NATIVE == SQLITE else "":
         pytest.skip(f"PostgreSQL: {reason}")
     yield from _maker("postgres", shelf, django_db_blocker)
