@@ -28,8 +28,8 @@ from syncapp.store.graves import Graves
 from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.lives import Context
-from syncapp.store.options import option_maps
 from syncapp.store.locking import BUSY, RowLocks, needs_strong, rows_of
+from syncapp.store.options import option_maps
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver

@@ -1,21 +1,25 @@
-"""Bringing a deleted record back from the archive: a decision, which is an ordinary new edit of its status."""
+"""Decisions on a record's life: bringing it back from the archive, deleting it after all.
+
+Either is an ordinary new edit of its status, by a person who had seen all that is known of the record here.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from syncapp import errors
-from syncapp.core.changes import WHOLE, Entry, Record
+from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
 from syncapp.core.clock import edit
-from syncapp.core.liveness import known_together
+from syncapp.core.liveness import bury, known_together
 from syncapp.core.mapping import Kind
 from syncapp.store.base import Backend, FieldInfo, RowRefused, Setup, TableInfo
 from syncapp.store.deletionbase import ArchiveRow
-from syncapp.store.sealing import Numbering
+from syncapp.store.removal import Place, Remover, Root, seal_rows
+from syncapp.store.sealing import Numbering, seal
 
 
 class Reviver:
-    """Revives records within the caller's transaction."""
+    """Carries out such decisions within the caller's transaction."""
 
     def __init__(self, backend: Backend, setup: Setup, numbering: Numbering) -> None:
         self._backend = backend
@@ -26,7 +30,10 @@ class Reviver:
     def revive(self, uid: bytes) -> Record:
         """Create the record's row again from its archived values, under a new key; everybody hears of it.
 
-        What it requires comes back first. Raises `errors.NotRestorable`.
+        What it requires comes back first.
+
+        Raises:
+            NotDeleted, NotArchived, NotRestored: nothing was written.
         """
         record = self._backend.records_by_uid([uid]).get(uid)
         row = self._backend.archived([record.uid]).get(record.uid) if record else None
@@ -54,6 +61,38 @@ class Reviver:
         version = edit(self._backend.now(), self._numbering.origin, known)
         for field in {table.status, *(changed & record.entries.keys())}:
             record.entries[field] = Entry(version, record.seq, 0)
+
+    def delete(self, uid: bytes, link: int) -> None:
+        """Delete a record as a user would, with what its referrers' models say. ``link``: because of which.
+
+        Raises:
+            RecordGone, Protected, ChangeError: nothing was written.
+        """
+        record = self._backend.records_by_uid([uid]).get(uid)
+        if record is None:
+            raise errors.NotArchived(record=uid.hex())
+        table, now = self._setup.tables[record.table], self._backend.now()
+        if not record.alive:
+            raise errors.RecordGone(table=table.label)
+        self._seal(self._backend.drain_rows(record.table, [record.pk]))
+        record = self._backend.records_by_uid([uid])[uid]
+        known = [entry.version for f, entry in record.entries.items() if f != WHOLE]
+        version = bury(now, self._numbering.origin, known)
+        place, remover = Place(table.label, record.pk), Remover(self._backend, self._setup, link, now)
+        removed = remover.remove([Root(place, version)])
+        if (obstacle := removed.protected.get(place)) is not None:
+            params = {"by": obstacle.label, "field": obstacle.field, "count": obstacle.many}
+            raise errors.Protected(table=table.label, record=record.pk, **params)
+        if (refused := removed.refused.get(place)) is not None:
+            raise errors.ChangeError(table=table.label, record=record.pk, detail=refused.detail)
+        seal_rows(self._backend, remover.consequences, self._seal)
+        record.alive, record.seq = False, self._numbering.next()
+        record.entries[table.status] = Entry(version, record.seq, 0)
+        self._backend.save_records([record])
+        self._backend.hasten({record.uid})
+
+    def _seal(self, rows: list[JournalRow]) -> list[Record]:
+        return seal(self._backend, self._setup, rows, self._numbering)
 
     # -- relations ------------------------------------------------------------------------------------------
 

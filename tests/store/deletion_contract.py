@@ -877,6 +877,57 @@ class DeletionContract:
         assert "number" in str(refused.value)
         assert len(b.archive) == 1
 
+    # -- conflicts about the record itself ----------------------------------------------------------------------
+
+    def test_a_lost_edit_brings_its_record_back(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], CLIENT, name="Ann", phone="1")
+        b.write(CLIENT, there, phone="2")
+        b.store.seal()
+        a.clock.wait()
+        a.remove(CLIENT, here)
+        settle([a, b])
+        (number,) = b.conflict_ids
+        b.store.restore(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "name", "phone") == [("Ann", "2")]
+        with pytest.raises(errors.AlreadySettled):
+            b.store.restore(number)
+        b.store.keep(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "name") == []
+
+    def test_a_deletion_that_lost_is_made_after_all(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], CLIENT, name="Ann", phone="1")
+        a.remove(CLIENT, here)
+        a.clock.wait()
+        b.write(CLIENT, there, phone="2")
+        settle([a, b])
+        b.create(ORDER, number="1", client=b.pk(CLIENT, name="Ann"))
+        settle([a, b])
+        (number,) = b.conflict_ids
+        b.store.restore(number)
+        settle([a, b])
+        assert (everywhere([a, b], CLIENT, "name"), everywhere([a, b], ORDER, "number")) == ([], [])
+        assert sorted(label for label, _, _ in b.archive) == [CLIENT, ORDER]
+        b.store.keep(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "phone") == ["2"]
+
+    def test_a_deletion_that_is_made_after_all_may_be_forbidden(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], COUNTRY, code="FI", name="Suomi", iso_number=246)
+        a.remove(COUNTRY, here)
+        a.clock.wait()
+        b.write(COUNTRY, there, name="Finland")
+        settle([a, b])
+        b.create(TOKEN, country=there)
+        with pytest.raises(errors.Protected) as refused:
+            b.store.restore(b.conflict_ids[0])
+        assert TOKEN in str(refused.value)
+        assert b.rows(COUNTRY, "code") == ["FI"]
+
     # -- tombstones ---------------------------------------------------------------------------------------------
 
     def test_deletions_are_forgotten_when_everybody_knows(self, make: Make) -> None:

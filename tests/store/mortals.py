@@ -164,6 +164,10 @@ class Party:
         raise NotImplementedError
 
     @property
+    def conflict_ids(self) -> list[int]:
+        raise NotImplementedError
+
+    @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
         """(label, key, values) of archived rows."""
         raise NotImplementedError
@@ -330,6 +334,10 @@ class MemoryParty(Party):
         return [(self.named(row.field), row.won, row.lost) for row in self.database.conflicts]
 
     @property
+    def conflict_ids(self) -> list[int]:
+        return [row.id for row in self.database.conflicts]
+
+    @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
         return [(row.label, row.pk, row.values) for row in self.database.archive]
 
@@ -463,6 +471,10 @@ class SqlParty(Party):
         unpack = msgspec.msgpack.decode
         rows = models.Conflict.objects.order_by("pk")
         return [(self.named(r.field_no), unpack(bytes(r.won)), unpack(bytes(r.lost))) for r in rows]
+
+    @property
+    def conflict_ids(self) -> list[int]:
+        return list(models.Conflict.objects.order_by("pk").values_list("pk", flat=True))
 
     @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
