@@ -5,15 +5,12 @@ Either is an ordinary new edit of its status, by a person who had seen all that 
 
 from __future__ import annotations
 
-from typing import Any
-
 from syncapp import errors
 from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
 from syncapp.core.clock import edit
 from syncapp.core.liveness import bury, known_together
-from syncapp.core.mapping import Kind
-from syncapp.store.base import Backend, FieldInfo, RowRefused, Setup, TableInfo
-from syncapp.store.deletionbase import ArchiveRow
+from syncapp.store.archive import kept_values
+from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.removal import Place, Remover, Root, seal_rows
 from syncapp.store.sealing import Numbering, seal
 
@@ -42,7 +39,7 @@ class Reviver:
             raise code(record=uid.hex())
         table = self._setup.tables[record.table]
         self._under_way.add(record.uid)
-        values, changed = self._values(table, row)
+        values, changed = kept_values(self._backend, table, row, self._bring)
         try:
             with self._backend.savepoint():
                 record.pk = self._backend.restore_row(row.label, values)
@@ -54,7 +51,7 @@ class Reviver:
         self._backend.hasten({record.uid})
         return record
 
-    def _date(self, record: Record, table: TableInfo, changed: set[int]) -> None:
+    def _date(self, record: Record, table: TableInfo, changed: frozenset[int]) -> None:
         """The status, and what could not come back as it was, is decided now, in knowledge of all that was."""
         record.alive, record.seq = True, self._numbering.next()
         known = known_together(entry.version for f, entry in record.entries.items() if f != WHOLE)
@@ -94,34 +91,5 @@ class Reviver:
     def _seal(self, rows: list[JournalRow]) -> list[Record]:
         return seal(self._backend, self._setup, rows, self._numbering)
 
-    # -- relations ------------------------------------------------------------------------------------------
-
-    def _values(self, table: TableInfo, row: ArchiveRow) -> tuple[dict[str, Any], set[int]]:
-        """The archived values with relations to rows as they are now, and the fields that this changed."""
-        values, changed = dict(row.values), set()
-        for field in table.fields.values():
-            uids = row.targets.get(field.name)
-            if uids is None or field.name not in values:
-                continue
-            before = values[field.name]
-            held = before if isinstance(before, list) else [before]
-            pairs = zip(held, uids, strict=True)
-            found = [(self._target(field, str(key), uid), uid) for key, uid in pairs]
-            alive = [key for key, _ in found if key is not None]
-            if len(alive) < len(held):
-                changed.add(field.number)
-            single = alive[0] if alive else None
-            values[field.name] = sorted(alive) if field.type.kind is Kind.RELATIONS else single
-        return values, changed
-
-    def _target(self, field: FieldInfo, key: str, uid: str) -> str | None:
-        """The key of a relation's target by now; None where it is gone."""
-        if not uid:
-            return key if self._backend.existing(field.target, [key]) else None
-        name = bytes.fromhex(uid)
-        record = self._backend.records_by_uid([name]).get(name)
-        if record is None:
-            return None
-        if not record.alive and field.required and record.uid not in self._under_way:
-            record = self.revive(record.uid)
-        return record.pk if record.alive else None
+    def _bring(self, record: Record) -> Record:
+        return record if record.uid in self._under_way else self.revive(record.uid)

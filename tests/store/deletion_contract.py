@@ -400,6 +400,24 @@ class DeletionContract:
         assert a.row(CLIENT, ann_here)["tags"] == [a.pk(TAG, name="t2")]  # type: ignore[index]
         assert a.row(PLACE, a.pk(PLACE, name="room"))["parent"] == a.pk(PLACE, name="home2")  # type: ignore[index]
 
+    def test_what_is_not_exchanged_comes_back_with_the_record(self, make: Make) -> None:
+        """A peer's deletion took the row away here; a third program's later edit brings it back, whole."""
+        a, b, c = parties = make(((0, 1), (1, 2)))
+        here, there, far = known(parties, CLIENT, name="Ann", phone="1")
+        b.write(CLIENT, there, note="only here")
+        settle(parties)
+        a.remove(CLIENT, here)
+        a.store.seal()
+        a.clock.wait()
+        c.write(CLIENT, far, phone="2")
+        c.store.seal()
+        assert send(a, 1) is not None
+        assert b.keys(CLIENT) == []
+        settle(parties)
+        assert everywhere(parties, CLIENT, "name", "phone") == [("Ann", "2")]
+        assert b.rows(CLIENT, "note") == ["only here"]
+        assert b.archive == []
+
     # -- directions -------------------------------------------------------------------------------------------------
 
     def test_upload_only(self, make: Make) -> None:
