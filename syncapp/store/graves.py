@@ -21,6 +21,7 @@ from syncapp.store.base import FieldInfo
 from syncapp.store.deletionbase import ArchiveRow
 from syncapp.store.lives import Context, Lives
 from syncapp.store.parked import Cell, Incoming
+from syncapp.store.rejoining import rejoin
 from syncapp.store.writing import Verdict, Write
 
 
@@ -224,6 +225,9 @@ class Graves(Lives):
 
     def finish(self) -> None:
         """The wave is over."""
+        for back in self._returns.values():
+            if back.record.alive:
+                rejoin(self.backend, self.setup, back.record)
         self._returns.clear()
         self._anew.clear()
 

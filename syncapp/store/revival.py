@@ -11,6 +11,7 @@ from syncapp.core.clock import edit
 from syncapp.core.liveness import bury, known_together
 from syncapp.store.archive import kept_values
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
+from syncapp.store.rejoining import rejoin
 from syncapp.store.removal import Place, Remover, Root, seal_rows
 from syncapp.store.sealing import Numbering, seal
 
@@ -47,6 +48,7 @@ class Reviver:
             raise errors.NotRestored(table=table.label, record=row.pk, detail=refused.detail) from refused
         self._date(record, table, changed)
         self._backend.save_records([record])
+        rejoin(self._backend, self._setup, record)
         self._backend.drop_archive([record.uid])
         self._backend.hasten({record.uid})
         return record

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from syncapp.core.rules import Merge
-from tests.store.deletion_contract import CLIENT, ORDER, DeletionContract, Make, everywhere, known
-from tests.store.mortals import Party, Ways, settle, world
+from tests.store.deletion_contract import CLIENT, ORDER, TAG, DeletionContract, Make, everywhere, known
+from tests.store.mortals import Party, Ways, send, settle, world
 
 Edges = tuple[tuple[int, int], ...]
 
@@ -58,3 +58,22 @@ def test_a_sum_counts_what_was_added_before_the_record_died() -> None:
     b.write(ORDER, there, amount="9.00")
     settle([a, b])
     assert everywhere([a, b], ORDER, "amount") == ["12.00"]
+
+
+def test_a_union_takes_a_record_in_again() -> None:
+    """B tags a client while A deletes the tag; B's later edit of the tag brings it back, and A's client has it."""
+    a, b = world(merges={"crm.Client.tags": Merge.UNION})
+    tag_here, tag_there = known([a, b], TAG, name="t")
+    _, ann_there = known([a, b], CLIENT, name="Ann")
+    a.remove(TAG, tag_here)
+    a.store.seal()
+    a.clock.wait()
+    b.write(CLIENT, ann_there, tags=[tag_there])
+    assert send(b, 1) is not None
+    assert (a.rows(CLIENT, "tags"), a.codes) == ([[]], [])
+    b.write(TAG, tag_there, name="t2")
+    settle([b, a])
+    assert (a.rows(CLIENT, "tags"), b.rows(CLIENT, "tags")) == ([a.keys(TAG)], [[tag_there]])
+    a.write(CLIENT, a.keys(CLIENT)[0], phone="1")
+    settle([a, b])
+    assert (a.rows(CLIENT, "tags"), b.rows(CLIENT, "tags")) == ([a.keys(TAG)], [[tag_there]])
