@@ -74,7 +74,12 @@ class Applier:
         context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
         # Not the set itself: it is another one after each look at who waits.
         self._deletions = Deletions(context, self._resolver, lambda names: self._arrived.update(names))
-        self._graves = Graves(context, lambda change: self._complete([change])[0], self._want)
+        self._graves = Graves(
+            context,
+            complete=lambda change: self._complete([change])[0],
+            want=self._want,
+            matched=lambda change: change.uid in self._resolver.match([change]).found,
+        )
 
     def run(self, changes: list[Incoming]) -> Result:
         """Apply ``changes`` and every parked change that this makes possible."""

@@ -15,6 +15,7 @@ from syncapp.store import questions
 from syncapp.store.base import ASK, Backend, ConflictRow, ProblemRow, Setup
 from syncapp.store.conflicts import portable_rows
 from syncapp.store.deciding import KEEP, Decided, Decider, Decision
+from syncapp.store.revival import Reviver
 from syncapp.store.sealing import Numbering
 
 
@@ -93,6 +94,7 @@ def settle(backend: Backend, setup: Setup, numbering: Numbering, conflict: int, 
 
     Raises:
         NoConflict, AlreadySettled, RecordGone, TargetGone, ValueRefused, ChangeError: nothing was changed.
+        NotDeleted, NotArchived, NotRestored: neither was it, of a record that was deleted.
     """
     row = next(iter(backend.conflicts_by_id([conflict])), None)
     if row is None:
@@ -102,11 +104,23 @@ def settle(backend: Backend, setup: Setup, numbering: Numbering, conflict: int, 
         raise errors.AlreadySettled(number=conflict)
     if restore or row.resolved == "restored":
         value = row.lost if restore else row.won
+        if row.table in setup.tables and row.field == setup.tables[row.table].status:
+            _settle_life(Reviver(backend, setup, numbering), row, alive=value is not False)
+            backend.resolve_conflicts([conflict], wanted)
+            return
         (done,) = Decider(backend, setup, numbering).run([Decision(row.uid, row.field, value)])
         if done.error is not None:
             raise done.error
         _keep_replaced(backend, setup, numbering, row, value, done)
     backend.resolve_conflicts([conflict], wanted)
+
+
+def _settle_life(reviver: Reviver, row: ConflictRow, *, alive: bool) -> None:
+    """Of a conflict about the record itself: it comes back with the edits that were lost with it, or goes after all."""
+    if alive:
+        reviver.revive(row.uid)
+    else:
+        reviver.delete(row.uid, row.link)
 
 
 def _keep_replaced(

@@ -90,8 +90,11 @@ class DeletionBackend(Protocol):
         """
         ...
 
-    def restore_row(self, label: str, values: Mapping[str, Any]) -> str:
-        """Create a row from a snapshot's values, echo suppressed; its new key. Raises `RowRefused`."""
+    def restore_row(self, label: str, kept: Mapping[str, Any], fresh: Mapping[int, Any] | None = None) -> str:
+        """Create a row from a snapshot's values, echo suppressed; its new key. Raises `RowRefused`.
+
+        ``fresh``: values in wire form, by field number, that take the place of kept ones.
+        """
         ...
 
     # -- the archive --

@@ -25,7 +25,7 @@ from syncapp.models import Alias, Conflict, Instance, LinkState, Problem, Record
 from syncapp.store import catalogue, texts
 from syncapp.store.base import ASK, BadValue, FieldInfo
 from syncapp.store.conflicts import is_relation
-from syncapp.store.history import Names, of_link
+from syncapp.store.history import Names, life_word, of_link
 from syncapp.store.parked import unpack
 from syncapp.store.sql import SqlBackend
 from syncapp.store.status import moment
@@ -288,11 +288,21 @@ class _Shown:
     def side(self, row: Any, value: Any, at: int, origin: bytes, *, local: bool = False) -> Side:
         instance = instance_of(origin)
         return Side(
-            value=self._value(self._relation(row.table_no, row.field_no), value, local=local),
+            value=self._told(row, value, local=local),
             at=moment(at),
             program=self._programs.get(instance) or instance.hex()[:8],
             instance=instance.hex(),
         )
+
+    def _told(self, row: Any, value: Any, *, local: bool) -> str | None:
+        if self._names.is_status(row.field_no):
+            if isinstance(value, dict):  # the edits that were lost with the record
+                lost = "; ".join(
+                    f"{name}: {self._value(None, part, local=True)}" for name, part in value.items()
+                )
+                return texts.inert(lost, VALUE_LIMIT)
+            return life_word(value is not False)
+        return self._value(self._relation(row.table_no, row.field_no), value, local=local)
 
     def _value(self, relation: FieldInfo | None, value: Any, *, local: bool) -> str | None:
         if isinstance(value, BadValue):

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from syncapp.core.changes import Entry, Record, RowKind
+from syncapp.core.changes import WHOLE, Entry, Record, RowKind
 from syncapp.core.clock import Version, join
-from syncapp.core.liveness import Ruling, on_alive, on_edits, returned, revival
+from syncapp.core.liveness import Ruling, known_together, on_alive, on_edits, returned, revival
 from syncapp.core.merge import Merged, Outcome, merge_field
+from syncapp.core.parts import Parts, join_parts
+from syncapp.core.rules import Merge
+from syncapp.store import partwire
+from syncapp.store.archive import Kept, kept_values
+from syncapp.store.base import FieldInfo
+from syncapp.store.deletionbase import ArchiveRow
 from syncapp.store.lives import Context, Lives
 from syncapp.store.parked import Cell, Incoming
-from syncapp.store.writing import Write
+from syncapp.store.rejoining import rejoin
+from syncapp.store.writing import Verdict, Write
 
 
 class _Return(NamedTuple):
@@ -33,7 +40,8 @@ class _Return(NamedTuple):
 class Graves(Lives):
     """The dead records of one application of changes over one link.
 
-    ``complete`` adds to a change what is parked of its record; ``want`` asks for the whole of it.
+    ``complete`` adds to a change what is parked of its record; ``want`` asks for the whole of it; ``matched`` says
+    whether a row here is the record by its match fields.
     """
 
     def __init__(
@@ -41,10 +49,12 @@ class Graves(Lives):
         context: Context,
         complete: Callable[[Incoming], Incoming],
         want: Callable[[Incoming], None],
+        matched: Callable[[Incoming], bool],
     ) -> None:
         super().__init__(context)
         self._complete = complete
         self._want = want
+        self._matched = matched
         self._returns: dict[bytes, _Return] = {}
         self._anew: dict[bytes, set[int]] = {}
 
@@ -64,6 +74,10 @@ class Graves(Lives):
                 self._want(change)
                 return None
             change = whole
+        if self._matched(change):
+            # People made it anew meanwhile: it comes back as that row, by the way of records that were not known.
+            self.backend.forget([record], {})
+            return change
         self._returns[change.uid] = found
         return change
 
@@ -123,12 +137,28 @@ class Graves(Lives):
     # -- coming back ----------------------------------------------------------------------------------------
 
     def returning(self, changes: Iterable[Incoming]) -> list[Write]:
-        """The dead records among those of ``changes`` that are to be created again."""
-        return [
-            Write(change, self._returns[change.uid].record, create=True)
-            for change in changes
-            if change.uid in self._returns
-        ]
+        """The dead records among those of ``changes`` that are to be created again.
+
+        What the peer does not send of them comes from the archive, if a peer's deletion had taken them away.
+        """
+        back = [change for change in changes if change.uid in self._returns]
+        writes = [Write(change, self._returns[change.uid].record, create=True) for change in back]
+        archived = self.backend.archived([write.record.uid for write in writes]) if writes else {}
+        for write in writes:
+            self._add_kept(write, archived.get(write.record.uid))
+        return writes
+
+    def _add_kept(self, write: Write, row: ArchiveRow | None) -> None:
+        """Fields that did not come are what they were; where that is not known, nobody has edited them."""
+        table, cells = self.setup.tables[write.record.table], write.change.cells
+        kept = kept_values(self.backend, table, row) if row is not None else Kept({}, frozenset())
+        if row is not None:
+            came = {table.fields[field].name for field in cells}
+            write.kept = {name: value for name, value in kept.values.items() if name not in came}
+        entries, stay = write.record.entries, {*cells, table.status, WHOLE}
+        for field in entries.keys() - stay:
+            if row is None or field in kept.changed:
+                del entries[field]
 
     def dated(self, writes: Iterable[Write]) -> None:
         """Give the fields of records that came back their versions, before they are settled."""
@@ -137,14 +167,41 @@ class Graves(Lives):
             if back is None or write.failed is not None:
                 continue
             entries, origin = write.record.entries, self.numbering.origin
+            fields = self.setup.tables[write.record.table].fields
             anew: set[int] = set()
             for field, verdict in write.verdicts.items():
                 known = entries.pop(field, None)
+                if known is not None and known.parts and self._joined(write, fields[field], verdict, known):
+                    anew.add(field)
+                    continue
                 version, again = returned(known.version if known else None, verdict.cell.version, origin)
                 verdict.merged = Merged(Outcome.APPLY, version)
                 if again:
                     anew.add(field)
             self._anew[write.change.uid] = anew
+
+    def _joined(self, write: Write, field: FieldInfo, verdict: Verdict, known: Entry) -> bool:
+        """Of sums and unions, what this program had when the record died still counts."""
+        cell = verdict.cell
+        theirs = partwire.given(field, cell.version, cell.value, cell.parts) if verdict.held is None else None
+        if (
+            field.merge is Merge.VALUE
+            or theirs is None
+            or (joined := join_parts(theirs, known.parts)) == theirs
+        ):
+            return False
+        version = known_together([cell.version, known.version])
+        verdict.merged, verdict.parts = Merged(Outcome.APPLY, version), joined
+        verdict.value = self._local(field, joined)
+        self.backend.update_rows(write.record.table, [field.number], [(write.record.pk, [verdict.value])])
+        return True
+
+    def _local(self, field: FieldInfo, parts: Parts) -> Any:
+        value = partwire.value_from(field, parts)
+        if field.merge is Merge.SUM:
+            return value
+        records = self.backend.records_by_uid(value)
+        return sorted({record.pk for record in records.values() if record.alive})
 
     def settled(self, write: Write) -> bool:
         """After a record's fields were settled: is it one that came back? Then it lives, and its status says so."""
@@ -159,6 +216,8 @@ class Graves(Lives):
                 record.entries[field] = record.entries[field]._replace(via=0, seq=number)
         record.entries[status] = Entry(back.version, number, back.via)
         record.alive, record.seq = True, number
+        if write.kept is not None:
+            self.backend.drop_archive([record.uid])
         if back.via == 0 and back.grave is not None:
             newest = max((c.version for c in write.change.cells.values() if c.version), key=lambda v: v.stamp)
             self.conflict(write.change, record, True, False, newest, back.grave)
@@ -166,6 +225,9 @@ class Graves(Lives):
 
     def finish(self) -> None:
         """The wave is over."""
+        for back in self._returns.values():
+            if back.record.alive:
+                rejoin(self.backend, self.setup, back.record)
         self._returns.clear()
         self._anew.clear()
 

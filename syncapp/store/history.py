@@ -15,6 +15,7 @@ from syncapp.errors import sentence
 from syncapp.models import Field, LogEntry, Problem, Table
 from syncapp.store import texts
 from syncapp.store.base import ASK
+from syncapp.store.introspect import RECORD_STATUS
 from syncapp.store.status import moment, now_us, worth_showing
 
 VALUE_LIMIT = 2_000
@@ -99,15 +100,19 @@ class Names:
         self._tables = dict(
             Table.objects.using(using).filter(number__in=tables).values_list("number", "label")
         )
-        self._fields = dict(
-            Field.objects.using(using).filter(number__in=fields).values_list("number", "name")
-        )
+        found = Field.objects.using(using).filter(number__in=fields)
+        self._fields = dict(found.values_list("number", "name"))
+        self._statuses = set(found.filter(system=True, name=RECORD_STATUS).values_list("number", flat=True))
 
     def table(self, number: int) -> str:
         return self._tables.get(number, f"#{number}" if number else "")
 
     def field(self, number: int) -> str:
         return self._fields.get(number, f"#{number}" if number else "")
+
+    def is_status(self, number: int) -> bool:
+        """Whether the field is a table's *record status*."""
+        return number in self._statuses
 
 
 def _log_line(row: LogEntry, names: Names) -> LogLine:
@@ -121,8 +126,8 @@ def _log_line(row: LogEntry, names: Names) -> LogLine:
         record=texts.inert(row.pk_text),
         uid=bytes(row.uid).hex(),
         field=names.field(row.field_no),
-        before=shown(row.before) if row.table_no else "",
-        after=shown(row.after) if row.table_no else "",
+        before=_shown_in(row.field_no, row.before, names) if row.table_no else "",
+        after=_shown_in(row.field_no, row.after, names) if row.table_no else "",
         result=row.result,
         detail=row.detail,
     )
@@ -133,6 +138,17 @@ def _source(row: LogEntry) -> str:
         return gettext("here")
     state = getattr(row.link, "state", None)
     return texts.inert(state.peer_title, 200) if state and state.peer_title else row.link.name
+
+
+def _shown_in(field: int, stored: str | None, names: Names) -> str | None:
+    if names.is_status(field) and stored in ("true", "false"):
+        return life_word(stored == "true")
+    return shown(stored)
+
+
+def life_word(alive: bool) -> str:
+    """A record status for people."""
+    return gettext("alive") if alive else gettext("deleted")
 
 
 def shown(stored: str | None) -> str | None:

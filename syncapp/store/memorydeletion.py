@@ -69,11 +69,11 @@ class MemoryDeletion:
             if gone & set(row.get(field) or ()):
                 self.database.update(owner, pk, {field: [key for key in row[field] if key not in gone]})
 
-    def restore_row(self, label: str, values: Mapping[str, Any]) -> str:
+    def restore_row(self, label: str, kept: Mapping[str, Any], fresh: Mapping[int, Any] | None = None) -> str:
         table = self.database.number(label)
         fields = self.database.setup.tables[table].fields
-        known = {field.name: number for number, field in fields.items()}
-        return self.database.insert(table, {known[n]: v for n, v in values.items() if n in known})
+        values = {number: kept[field.name] for number, field in fields.items() if field.name in kept}
+        return self.database.insert(table, {**values, **(fresh or {})})
 
     # -- the archive ----------------------------------------------------------------------------------------
 

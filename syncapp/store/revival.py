@@ -1,21 +1,23 @@
-"""Bringing a deleted record back from the archive: a decision, which is an ordinary new edit of its status."""
+"""Decisions on a record's life: bringing it back from the archive, deleting it after all.
+
+Either is an ordinary new edit of its status, by a person who had seen all that is known of the record here.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from syncapp import errors
-from syncapp.core.changes import WHOLE, Entry, Record
+from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
 from syncapp.core.clock import edit
-from syncapp.core.liveness import known_together
-from syncapp.core.mapping import Kind
-from syncapp.store.base import Backend, FieldInfo, RowRefused, Setup, TableInfo
-from syncapp.store.deletionbase import ArchiveRow
-from syncapp.store.sealing import Numbering
+from syncapp.core.liveness import bury, known_together
+from syncapp.store.archive import kept_values
+from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
+from syncapp.store.rejoining import rejoin
+from syncapp.store.removal import Place, Remover, Root, seal_rows
+from syncapp.store.sealing import Numbering, seal
 
 
 class Reviver:
-    """Revives records within the caller's transaction."""
+    """Carries out such decisions within the caller's transaction."""
 
     def __init__(self, backend: Backend, setup: Setup, numbering: Numbering) -> None:
         self._backend = backend
@@ -26,7 +28,10 @@ class Reviver:
     def revive(self, uid: bytes) -> Record:
         """Create the record's row again from its archived values, under a new key; everybody hears of it.
 
-        What it requires comes back first. Raises `errors.NotRestorable`.
+        What it requires comes back first.
+
+        Raises:
+            NotDeleted, NotArchived, NotRestored: nothing was written.
         """
         record = self._backend.records_by_uid([uid]).get(uid)
         row = self._backend.archived([record.uid]).get(record.uid) if record else None
@@ -35,7 +40,7 @@ class Reviver:
             raise code(record=uid.hex())
         table = self._setup.tables[record.table]
         self._under_way.add(record.uid)
-        values, changed = self._values(table, row)
+        values, changed = kept_values(self._backend, table, row, self._bring)
         try:
             with self._backend.savepoint():
                 record.pk = self._backend.restore_row(row.label, values)
@@ -43,11 +48,12 @@ class Reviver:
             raise errors.NotRestored(table=table.label, record=row.pk, detail=refused.detail) from refused
         self._date(record, table, changed)
         self._backend.save_records([record])
+        rejoin(self._backend, self._setup, record)
         self._backend.drop_archive([record.uid])
         self._backend.hasten({record.uid})
         return record
 
-    def _date(self, record: Record, table: TableInfo, changed: set[int]) -> None:
+    def _date(self, record: Record, table: TableInfo, changed: frozenset[int]) -> None:
         """The status, and what could not come back as it was, is decided now, in knowledge of all that was."""
         record.alive, record.seq = True, self._numbering.next()
         known = known_together(entry.version for f, entry in record.entries.items() if f != WHOLE)
@@ -55,34 +61,37 @@ class Reviver:
         for field in {table.status, *(changed & record.entries.keys())}:
             record.entries[field] = Entry(version, record.seq, 0)
 
-    # -- relations ------------------------------------------------------------------------------------------
+    def delete(self, uid: bytes, link: int) -> None:
+        """Delete a record as a user would, with what its referrers' models say. ``link``: because of which.
 
-    def _values(self, table: TableInfo, row: ArchiveRow) -> tuple[dict[str, Any], set[int]]:
-        """The archived values with relations to rows as they are now, and the fields that this changed."""
-        values, changed = dict(row.values), set()
-        for field in table.fields.values():
-            uids = row.targets.get(field.name)
-            if uids is None or field.name not in values:
-                continue
-            before = values[field.name]
-            held = before if isinstance(before, list) else [before]
-            pairs = zip(held, uids, strict=True)
-            found = [(self._target(field, str(key), uid), uid) for key, uid in pairs]
-            alive = [key for key, _ in found if key is not None]
-            if len(alive) < len(held):
-                changed.add(field.number)
-            single = alive[0] if alive else None
-            values[field.name] = sorted(alive) if field.type.kind is Kind.RELATIONS else single
-        return values, changed
-
-    def _target(self, field: FieldInfo, key: str, uid: str) -> str | None:
-        """The key of a relation's target by now; None where it is gone."""
-        if not uid:
-            return key if self._backend.existing(field.target, [key]) else None
-        name = bytes.fromhex(uid)
-        record = self._backend.records_by_uid([name]).get(name)
+        Raises:
+            RecordGone, Protected, ChangeError: nothing was written.
+        """
+        record = self._backend.records_by_uid([uid]).get(uid)
         if record is None:
-            return None
-        if not record.alive and field.required and record.uid not in self._under_way:
-            record = self.revive(record.uid)
-        return record.pk if record.alive else None
+            raise errors.NotArchived(record=uid.hex())
+        table, now = self._setup.tables[record.table], self._backend.now()
+        if not record.alive:
+            raise errors.RecordGone(table=table.label)
+        self._seal(self._backend.drain_rows(record.table, [record.pk]))
+        record = self._backend.records_by_uid([uid])[uid]
+        known = [entry.version for f, entry in record.entries.items() if f != WHOLE]
+        version = bury(now, self._numbering.origin, known)
+        place, remover = Place(table.label, record.pk), Remover(self._backend, self._setup, link, now)
+        removed = remover.remove([Root(place, version)])
+        if (obstacle := removed.protected.get(place)) is not None:
+            params = {"by": obstacle.label, "field": obstacle.field, "count": obstacle.many}
+            raise errors.Protected(table=table.label, record=record.pk, **params)
+        if (refused := removed.refused.get(place)) is not None:
+            raise errors.ChangeError(table=table.label, record=record.pk, detail=refused.detail)
+        seal_rows(self._backend, remover.consequences, self._seal)
+        record.alive, record.seq = False, self._numbering.next()
+        record.entries[table.status] = Entry(version, record.seq, 0)
+        self._backend.save_records([record])
+        self._backend.hasten({record.uid})
+
+    def _seal(self, rows: list[JournalRow]) -> list[Record]:
+        return seal(self._backend, self._setup, rows, self._numbering)
+
+    def _bring(self, record: Record) -> Record:
+        return record if record.uid in self._under_way else self.revive(record.uid)

@@ -22,14 +22,15 @@ from syncapp.models import Conflict, Instance, Journal, Link, LinkState, Mapping
 from syncapp.store import texts
 from syncapp.store.base import ASK
 from syncapp.store.locking import BUSY
-from syncapp.store.waiting import Outgoing, count_waiting
+from syncapp.store.waiting import Outgoing, count_deletions, count_waiting
 
+DAY = 86_400 * 1_000_000
 #: A link that has been connecting for longer counts as offline; attempts go on.
 CONNECTING_LIMIT = 60_000_000
 #: After how long a record that somebody is changing is a problem to look at.
 BUSY_SHOWN = 60_000_000
 #: So long people are told of what happened to a link, µs; the log keeps it longer.
-NOTICE_FOR = 7 * 86_400_000_000
+NOTICE_FOR = 7 * DAY
 #: Pending journal rows are counted up to here: beyond it the exact number says nothing more.
 JOURNAL_LIMIT = 5_000
 
@@ -97,6 +98,8 @@ class LinkReport:
     code: str
     log: bool
     reason_code: str
+    #: Deletions that the peer knows the records of and has not acknowledged.
+    deletions_waiting: int
     suspended: list[SuspendedField] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -112,6 +115,8 @@ class Facts:
     #: Lost values that nobody has looked at yet, and open questions.
     conflicts: dict[int, int]
     waiting_out: dict[int, int]
+    #: Deletions that each link's peer has not acknowledged.
+    deletions: dict[int, int]
 
 
 def link_statuses(now: int, using: str = "default") -> list[LinkReport]:
@@ -139,6 +144,7 @@ def read_facts(using: str = "default") -> Facts:
         problems=problems,
         conflicts=_per_link(Conflict.objects.using(using).filter(resolved="")) + questions,
         waiting_out=count_waiting(outgoing, head, _journal(using), using),
+        deletions=count_deletions(using),
     )
 
 
@@ -245,8 +251,9 @@ def _status(link: Link, facts: Facts, now: int) -> LinkReport:
         code=link.code if link.mode == Link.Mode.PASSIVE else "",
         log=link.log,
         reason_code=row.reason_code if state == row.state else "",
+        deletions_waiting=facts.deletions.get(link.pk, 0),
         suspended=_suspended(row, facts.mapped.get(link.pk, {})),
-        warnings=_warnings(row, now),
+        warnings=_warnings(row, facts.deletions.get(link.pk, 0), now),
     )
 
 
@@ -299,11 +306,13 @@ def _suspended(row: LinkState, mapped: dict[int, tuple[str, Direction]]) -> list
     return found
 
 
-def _warnings(row: LinkState, now: int) -> list[str]:
-    found = []
-    if abs(row.clock_offset) > conf.current().clock_warn:
+def _warnings(row: LinkState, deletions: int, now: int) -> list[str]:
+    settings, found = conf.current(), []
+    if abs(row.clock_offset) > settings.clock_warn:
         found.append(render(gettext(texts.CLOCKS_DIFFER), {"offset": texts.duration(row.clock_offset)}))
     if row.notice_code in texts.NOTICES and now - row.notice_at < NOTICE_FOR:
         params = {key: _param(value) for key, value in row.notice_params.items()}
         found.append(render(gettext(texts.NOTICES[row.notice_code]), params))
+    if deletions and now - row.last_exchange > settings.tombstone_days * DAY:
+        found.append(render(gettext(texts.DELETIONS_WAIT), {"count": deletions}))
     return found

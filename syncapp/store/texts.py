@@ -42,6 +42,10 @@ CUT_OFF = N_(
     "again by itself."
 )
 CLOCKS_DIFFER = N_("Clocks differ by {offset}. Set the clock of both machines.")
+DELETIONS_WAIT = N_(
+    "Deletions that the other program has not heard of: {count}. They are remembered until it has; if it never comes "
+    "back, remove the link."
+)
 
 #: code of a notice → what happened to the link and has been dealt with.
 NOTICES: dict[str, str] = {
@@ -101,6 +105,9 @@ SUSPENDED: dict[str, str] = {
         'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'
     ),
 }
+SUSPENDED[mapping.SUSPENDED_NEEDS_TIME_ADDED] = N_(
+    'Deletions of "{table}" are not exchanged: map time_added of that table too, in both programs.'
+)
 SUSPENDED[mapping.SUSPENDED_FILTER] = N_(
     'The row filter asks about "{column}", which the table no longer has as it was. Nothing of the table is sent until '
     "the filter is corrected in the configuration."

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 
 from syncapp.core.changes import unpack_entries
-from syncapp.models import Record
+from syncapp.models import Pair, Record
 
 #: The newest records are looked into; older ones are only counted.
 EXAMINED = 2_000
@@ -54,6 +54,12 @@ def count_waiting(
         for link, number in _estimate(behind, records[-1].seq, using).items():
             counts[link] += number
     return counts
+
+
+def count_deletions(using: str = "default") -> dict[int, int]:
+    """Link → deletions of records that its peer has, and has not acknowledged."""
+    rows = Pair.objects.using(using).filter(record__alive=False, record__seq__gt=F("link__state__acked_seq"))
+    return dict(rows.values_list("link_id").annotate(count=Count("record_id")).order_by())
 
 
 def _newest(after: int, tables: set[int], using: str) -> list[_Changed]:

@@ -61,7 +61,7 @@ class Verdict:
 class Write:
     """One record to create or update, with a verdict per field; ``failed`` after a refusal."""
 
-    __slots__ = ("change", "create", "echo", "failed", "late", "ours", "record", "verdicts", "versions")
+    __slots__ = ("change", "create", "echo", "failed", "kept", "late", "ours", "record", "verdicts", "versions")
 
     def __init__(
         self, change: Incoming, record: Record, *, create: bool, ours: dict[int, Any] | None = None
@@ -76,6 +76,8 @@ class Write:
         self.late: dict[int, Any] = {}
         #: What the program's own code made of it, where the table is written through its model.
         self.echo: JournalRow | None = None
+        #: Of a record that comes back: what else its row had, by field name.
+        self.kept: dict[str, Any] | None = None
 
     def decide(self, field: int, cell: Cell, merged: Merged, local: Local) -> None:
         """Note the verdict on one field; what refers to a missing record is held."""
@@ -175,12 +177,13 @@ class Writer:
         return found
 
     def _create_level(self, writes: list[Write]) -> None:
-        groups: dict[tuple[int, tuple[int, ...]], list[tuple[Write, dict[int, Any]]]] = defaultdict(list)
+        groups: dict[tuple[Any, ...], list[tuple[Write, dict[int, Any]]]] = defaultdict(list)
         for write in writes:
             values = self._values_of(write)
             if write.failed is None:
-                groups[write.change.table, tuple(sorted(values))].append((write, values))
-        for (table, _), group in groups.items():
+                key = (write.change.table, tuple(sorted(values)), write.kept is not None)
+                groups[key].append((write, values))
+        for (table, *_), group in groups.items():
             self._insert(table, group)
 
     def _values_of(self, write: Write) -> dict[int, Any]:
@@ -215,7 +218,11 @@ class Writer:
 
     def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
         def some(items: list[tuple[Write, dict[int, Any]]]) -> None:
-            keys = self._backend.insert_rows(table, [values for _, values in items])
+            if items[0][0].kept is not None:
+                label = self._setup.tables[table].label
+                keys = [self._backend.restore_row(label, w.kept or {}, values) for w, values in items]
+            else:
+                keys = self._backend.insert_rows(table, [values for _, values in items])
             for (write, _), key in zip(items, keys, strict=True):
                 write.record.pk = key
 

@@ -233,3 +233,45 @@ def test_short_forms_of_types() -> None:
     assert FieldType(Kind.DECIMAL, digits=12, places=2).text() == "decimal(12,2)"
     assert FieldType(Kind.RELATION, target="crm.Client").text() == "relation crm.Client"
     assert FieldType(Kind.DATE).text() == "date"
+
+
+# -- deletions ------------------------------------------------------------------------------------------------
+
+STATUS, MOMENT = FieldType(Kind.STATUS), FieldType(Kind.DATETIME)
+
+
+@pytest.mark.parametrize(("added_here", "added_there"), list(itertools.product(Direction, Direction)))
+def test_deletions_flow_only_with_the_time_added(added_here: Direction, added_there: Direction) -> None:
+    here = (
+        table(
+            1,
+            "a.A",
+            field(11, "record_status", kind=STATUS),
+            field(12, "time_added", added_here, kind=MOMENT),
+        ),
+    )
+    there = (
+        table(
+            2,
+            "a.A",
+            field(21, "time_added", added_there, kind=MOMENT),
+            field(22, "record_status", kind=STATUS),
+        ),
+    )
+    flows = (added_here.sends and added_there.receives) or (added_here.receives and added_there.sends)
+    for ours, theirs, status, table_number, peer in ((here, there, 11, 1, 22), (there, here, 22, 2, 11)):
+        agreement = agree(ours, theirs)
+        codes = {suspended.field: suspended.code for suspended in agreement.suspended}
+        assert (agreement.out_fields(table_number).get(status) == peer) is flows
+        assert (codes.get(status) == "needs_time_added") is not flows
+
+
+@pytest.mark.parametrize("way", [Direction.UPLOAD, Direction.DOWNLOAD, Direction.BOTH])
+def test_the_direction_of_the_record_status_is_that_of_deletions(way: Direction) -> None:
+    def side(base: int, direction: Direction) -> Catalogue:
+        status = field(base + 1, "record_status", direction, kind=STATUS)
+        return (table(base, "a.A", status, field(base + 2, "time_added", kind=MOMENT)),)
+
+    agreement = agree(side(10, way), side(20, Direction.BOTH))
+    assert (11 in agreement.out_fields(10)) is way.sends
+    assert (21 in agreement.by_peer[20].into) is way.receives

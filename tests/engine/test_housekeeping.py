@@ -9,14 +9,16 @@ import pytest
 from django.test import override_settings
 
 from syncapp import conf
+from syncapp.core.changes import Entry, pack_entries
+from syncapp.core.clock import Version
 from syncapp.engine import housekeeping
 from syncapp.engine.housekeeping import housekeep, prepare
-from syncapp.models import Field, LinkState, LogEntry, Mapping, Seal
+from syncapp.models import Archive, Field, Link, LinkState, LogEntry, Mapping, Pair, Record, Seal
 from syncapp.store import catalogue, triggers
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Store
 from tests import rows
-from tests.store.linked import link_fields
+from tests.store.linked import Linked, link_fields
 
 pytestmark = pytest.mark.django_db
 
@@ -176,3 +178,56 @@ def test_preparing_takes_the_tables_into_the_catalogue(store: Store) -> None:
     Field.objects.update(retired=True)
     prepare(store)
     assert Field.objects.filter(retired=False, table__label="crm.Client", name="name").exists()
+
+
+# -- deletions ----------------------------------------------------------------------------------------------
+
+
+def dead(linked: Linked, number: int, at: int, seq: int) -> Record:
+    """A record that was deleted at ``at``, and is known to the link's peer."""
+    status = linked.numbers["crm.Client.record_status"]
+    entries = pack_entries({status: Entry(Version(at, rows.ORIGIN), seq)})
+    uid = number.to_bytes(16, "big")
+    record = Record.objects.create(
+        table_id=linked.tables["crm.Client"],
+        pk_text=str(number),
+        uid=uid,
+        alive=False,
+        seq=seq,
+        entries=entries,
+    )
+    Pair.objects.create(link_id=linked.link, record=record)
+    return record
+
+
+def test_deletions_are_forgotten_once_they_are_old_and_told(store: Store) -> None:
+    linked = link_fields({"crm.Client": ["name", "time_added", "record_status"]})
+    with store.backend.transaction():
+        store.backend.cursors(linked.link)
+    LinkState.objects.update(acked_seq=10)
+    now, day = store.backend.now(), 86_400_000_000
+    old, young, untold = (
+        dead(linked, number, now - age * day, seq)
+        for number, age, seq in ((1, 31, 5), (2, 29, 6), (3, 99, 11))
+    )
+    Archive.objects.create(
+        label="crm.Client",
+        table_no=1,
+        uid=bytes(old.uid),
+        pk_text="1",
+        values={},
+        time=1,
+        origin=b"",
+        created_at=1,
+    )
+    housekeep(store)
+    assert set(Record.objects.values_list("pk", flat=True)) == {young.pk, untold.pk}
+    assert not Archive.objects.exists()
+    assert LinkState.objects.get().floor_seq == 5
+    with override_settings(SYNCAPP_TOMBSTONE_DAYS=28):
+        housekeep(store)
+    assert Record.objects.get() == untold
+    # Without the link nobody waits for it any more.
+    Link.objects.all().delete()
+    housekeep(store)
+    assert not Record.objects.exists()

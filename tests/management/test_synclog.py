@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import translation
 
 from syncapp.management.commands import synclog
+from syncapp.models import Field
 from tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +36,15 @@ def test_table_for_people() -> None:
     shown = run()
     for part in ("Branch", "crm.Client", "phone", "? → +7", "applied (later)"):
         assert part in shown
+
+
+def test_deletions_are_told_in_words() -> None:
+    status = rows.field("record_status")
+    Field.objects.filter(pk=status.pk).update(system=True)
+    rows.log_entry(rows.link("Omsk", log=True), status, before="true", after="false")
+    assert "alive → deleted" in run()
+    with translation.override("ru"):
+        assert "есть → удалена" in run()
 
 
 def test_values_cannot_steer_the_terminal() -> None:

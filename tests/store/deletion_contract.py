@@ -400,6 +400,24 @@ class DeletionContract:
         assert a.row(CLIENT, ann_here)["tags"] == [a.pk(TAG, name="t2")]  # type: ignore[index]
         assert a.row(PLACE, a.pk(PLACE, name="room"))["parent"] == a.pk(PLACE, name="home2")  # type: ignore[index]
 
+    def test_what_is_not_exchanged_comes_back_with_the_record(self, make: Make) -> None:
+        """A peer's deletion took the row away here; a third program's later edit brings it back, whole."""
+        a, b, c = parties = make(((0, 1), (1, 2)))
+        here, there, far = known(parties, CLIENT, name="Ann", phone="1")
+        b.write(CLIENT, there, note="only here")
+        settle(parties)
+        a.remove(CLIENT, here)
+        a.store.seal()
+        a.clock.wait()
+        c.write(CLIENT, far, phone="2")
+        c.store.seal()
+        assert send(a, 1) is not None
+        assert b.keys(CLIENT) == []
+        settle(parties)
+        assert everywhere(parties, CLIENT, "name", "phone") == [("Ann", "2")]
+        assert b.rows(CLIENT, "note") == ["only here"]
+        assert b.archive == []
+
     # -- directions -------------------------------------------------------------------------------------------------
 
     def test_upload_only(self, make: Make) -> None:
@@ -876,6 +894,57 @@ class DeletionContract:
             b.store.revive(uid)
         assert "number" in str(refused.value)
         assert len(b.archive) == 1
+
+    # -- conflicts about the record itself ----------------------------------------------------------------------
+
+    def test_a_lost_edit_brings_its_record_back(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], CLIENT, name="Ann", phone="1")
+        b.write(CLIENT, there, phone="2")
+        b.store.seal()
+        a.clock.wait()
+        a.remove(CLIENT, here)
+        settle([a, b])
+        (number,) = b.conflict_ids
+        b.store.restore(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "name", "phone") == [("Ann", "2")]
+        with pytest.raises(errors.AlreadySettled):
+            b.store.restore(number)
+        b.store.keep(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "name") == []
+
+    def test_a_deletion_that_lost_is_made_after_all(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], CLIENT, name="Ann", phone="1")
+        a.remove(CLIENT, here)
+        a.clock.wait()
+        b.write(CLIENT, there, phone="2")
+        settle([a, b])
+        b.create(ORDER, number="1", client=b.pk(CLIENT, name="Ann"))
+        settle([a, b])
+        (number,) = b.conflict_ids
+        b.store.restore(number)
+        settle([a, b])
+        assert (everywhere([a, b], CLIENT, "name"), everywhere([a, b], ORDER, "number")) == ([], [])
+        assert sorted(label for label, _, _ in b.archive) == [CLIENT, ORDER]
+        b.store.keep(number)
+        settle([a, b])
+        assert everywhere([a, b], CLIENT, "phone") == ["2"]
+
+    def test_a_deletion_that_is_made_after_all_may_be_forbidden(self, make: Make) -> None:
+        a, b = make()
+        here, there = known([a, b], COUNTRY, code="FI", name="Suomi", iso_number=246)
+        a.remove(COUNTRY, here)
+        a.clock.wait()
+        b.write(COUNTRY, there, name="Finland")
+        settle([a, b])
+        b.create(TOKEN, country=there)
+        with pytest.raises(errors.Protected) as refused:
+            b.store.restore(b.conflict_ids[0])
+        assert TOKEN in str(refused.value)
+        assert b.rows(COUNTRY, "code") == ["FI"]
 
     # -- tombstones ---------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from syncapp.core.changes import START, Batch, Cursor, Record, RowKind
 from syncapp.core.clock import make_origin
 from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, Direction, FieldOffer, Kind, TableOffer, agree
+from syncapp.core.rules import Merge
 from syncapp.store import catalogue as sqlcatalogue
 from syncapp.store import introspect, triggers
 from syncapp.store.base import Backend, ConflictRow, FieldInfo, LinkInfo, LogRow, ProblemRow, Setup, TableInfo
@@ -164,6 +165,10 @@ class Party:
         raise NotImplementedError
 
     @property
+    def conflict_ids(self) -> list[int]:
+        raise NotImplementedError
+
+    @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
         """(label, key, values) of archived rows."""
         raise NotImplementedError
@@ -209,10 +214,20 @@ class Party:
 
 
 class MemoryParty(Party):
-    """A program in memory, with numbers of its own."""
+    """A program in memory, with numbers of its own. ``match_by``: table → names; ``merges``: field → its rule."""
 
-    def __init__(self, index: int, clock: Clock, links: Mapping[int, Ways], log: bool = True) -> None:
+    def __init__(
+        self,
+        index: int,
+        clock: Clock,
+        links: Mapping[int, Ways],
+        log: bool = True,
+        match_by: Mapping[str, Sequence[str]] | None = None,
+        merges: Mapping[str, Merge] | None = None,
+    ) -> None:
         super().__init__(index, clock, links, log)
+        self.match_by = match_by or {}
+        self.merges = merges or {}
         self.descriptions = {model._meta.label: introspect.describe(model) for model in MODELS}
         labels = list(LABELS) if index % 2 == 0 else list(reversed(LABELS))
         for n, label in enumerate(labels):
@@ -244,7 +259,11 @@ class MemoryParty(Party):
             )
             for link, ways in self.links.items()
         }
-        links = {link: LinkInfo(link, f"link {link}", log=log) for link in self.links}
+        match_by = {
+            self.table[label]: tuple(self.number[f"{label}.{name}"] for name in names)
+            for label, names in self.match_by.items()
+        }
+        links = {link: LinkInfo(link, f"link {link}", log=log, match_by=match_by) for link in self.links}
         return Setup(1, tables, links, frozenset(shared), sent if log else {})
 
     def _mapped(self, label: str, field: FieldInfo) -> bool:
@@ -262,6 +281,7 @@ class MemoryParty(Party):
                 described.required,
                 described.system,
                 stored=bool(described.column or described.through),
+                merge=self.merges.get(f"{label}.{described.name}", Merge.VALUE),
             )
         return TableInfo(self.table[label], label, label, fields, self.number[f"{label}.record_status"])
 
@@ -271,7 +291,8 @@ class MemoryParty(Party):
             way = direction(ways, label, described.name) if shared else Direction.OFF
             number = self.number[f"{label}.{described.name}"]
             name = described.name
-            return FieldOffer(number, name, name, described.type, way.sends, way.receives)
+            merge = self.merges.get(f"{label}.{name}", Merge.VALUE).value
+            return FieldOffer(number, name, name, described.type, way.sends, way.receives, merge=merge)
 
         return tuple(
             TableOffer(
@@ -328,6 +349,10 @@ class MemoryParty(Party):
     @property
     def conflicts(self) -> list[tuple[str, Any, Any]]:
         return [(self.named(row.field), row.won, row.lost) for row in self.database.conflicts]
+
+    @property
+    def conflict_ids(self) -> list[int]:
+        return [row.id for row in self.database.conflicts]
 
     @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -465,6 +490,10 @@ class SqlParty(Party):
         return [(self.named(r.field_no), unpack(bytes(r.won)), unpack(bytes(r.lost))) for r in rows]
 
     @property
+    def conflict_ids(self) -> list[int]:
+        return list(models.Conflict.objects.order_by("pk").values_list("pk", flat=True))
+
+    @property
     def archive(self) -> list[tuple[str, str, dict[str, Any]]]:
         return list(models.Archive.objects.order_by("pk").values_list("label", "pk_text", "values"))
 
@@ -487,11 +516,16 @@ def mirror(ways: Ways) -> Ways:
 
 
 def world(
-    edges: Sequence[tuple[int, int]] = ((0, 1),), ways: Mapping[int, Ways] | None = None, *, sql: int = -1
+    edges: Sequence[tuple[int, int]] = ((0, 1),),
+    ways: Mapping[int, Ways] | None = None,
+    *,
+    sql: int = -1,
+    match_by: Mapping[str, Sequence[str]] | None = None,
+    merges: Mapping[str, Merge] | None = None,
 ) -> list[Party]:
     """Programs linked as ``edges`` say. ``ways``: link (from 1) → directions as its first program has them.
 
-    ``sql``: the program in the test database; none by default.
+    ``sql``: the program in the test database; none by default. The rest as in `MemoryParty`.
     """
     # The test database has a clock of its own, which must not be far away.
     clock = Clock(time.time_ns() // 1000 if sql >= 0 else 1_700_000_000 * SECOND)
@@ -502,7 +536,9 @@ def world(
         links.setdefault(one, {})[number] = mine
         links.setdefault(other, {})[number] = mirror(mine)
     parties: list[Party] = [
-        SqlParty(index, clock, links[index]) if index == sql else MemoryParty(index, clock, links[index])
+        SqlParty(index, clock, links[index])
+        if index == sql
+        else MemoryParty(index, clock, links[index], match_by=match_by, merges=merges)
         for index in sorted(links)
     ]
     for number, (one, other) in enumerate(edges, 1):

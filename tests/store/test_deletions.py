@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.store.deletion_contract import DeletionContract, Make
-from tests.store.mortals import Party, Ways, world
+from syncapp.core.rules import Merge
+from tests.store.deletion_contract import CLIENT, ORDER, TAG, DeletionContract, Make, everywhere, known
+from tests.store.mortals import Party, Ways, send, settle, world
 
 Edges = tuple[tuple[int, int], ...]
 
@@ -26,3 +27,53 @@ class TestSql(DeletionContract):
             return world(edges, ways, sql=request.param)
 
         return made
+
+
+# -- in memory alone ------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_people_made_anew_comes_back_as_that_row() -> None:
+    """The match fields tell that it is the same: no second row."""
+    a, b = world(match_by={CLIENT: ["tax_id"]})
+    here, there = known([a, b], CLIENT, name="Ann", tax_id="5", phone="1")
+    a.remove(CLIENT, here)
+    a.store.seal()
+    a.create(CLIENT, name="Ann", tax_id="5")
+    a.clock.wait()
+    b.write(CLIENT, there, phone="2")
+    settle([a, b])
+    assert everywhere([a, b], CLIENT, "name", "tax_id", "phone") == [("Ann", "5", "2")]
+    assert a.codes == b.codes == []
+
+
+def test_a_sum_counts_what_was_added_before_the_record_died() -> None:
+    a, b = world(merges={"crm.Order.amount": Merge.SUM})
+    client, _ = known([a, b], CLIENT, name="Ann")
+    order, there = known([a, b], ORDER, number="1", client=client, amount="10.00")
+    a.write(ORDER, order, amount="13.00")
+    a.store.seal()
+    a.remove(ORDER, order)
+    a.store.seal()
+    a.clock.wait()
+    b.write(ORDER, there, amount="9.00")
+    settle([a, b])
+    assert everywhere([a, b], ORDER, "amount") == ["12.00"]
+
+
+def test_a_union_takes_a_record_in_again() -> None:
+    """B tags a client while A deletes the tag; B's later edit of the tag brings it back, and A's client has it."""
+    a, b = world(merges={"crm.Client.tags": Merge.UNION})
+    tag_here, tag_there = known([a, b], TAG, name="t")
+    _, ann_there = known([a, b], CLIENT, name="Ann")
+    a.remove(TAG, tag_here)
+    a.store.seal()
+    a.clock.wait()
+    b.write(CLIENT, ann_there, tags=[tag_there])
+    assert send(b, 1) is not None
+    assert (a.rows(CLIENT, "tags"), a.codes) == ([[]], [])
+    b.write(TAG, tag_there, name="t2")
+    settle([b, a])
+    assert (a.rows(CLIENT, "tags"), b.rows(CLIENT, "tags")) == ([a.keys(TAG)], [[tag_there]])
+    a.write(CLIENT, a.keys(CLIENT)[0], phone="1")
+    settle([a, b])
+    assert (a.rows(CLIENT, "tags"), b.rows(CLIENT, "tags")) == ([a.keys(TAG)], [[tag_there]])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from syncapp.models import Pair, Record
 from syncapp.store import waiting
 from syncapp.store.status import LinkReport, link_statuses
 from syncapp.store.texts import inert
@@ -150,6 +151,23 @@ def test_an_unknown_notice_is_left_out() -> None:
     assert only().warnings == []
 
 
+def test_deletions_that_wait_are_counted_and_told_when_the_peer_stays_away() -> None:
+    field, day = rows.field(), 86_400 * SECOND
+    away = rows.link("Away", state={"acked_seq": 5, "last_exchange": NOW - 31 * day})
+    busy = rows.link("Busy", state={"acked_seq": 6, "last_exchange": NOW - day})
+    for seq, alive in ((5, False), (6, False), (7, False), (8, True)):
+        record = rows.record(field, seq)
+        Record.objects.filter(pk=record.pk).update(alive=alive)
+        for link in (away, busy):
+            Pair.objects.create(link=link, record=record)
+    reports = {report.link: report for report in link_statuses(NOW)}
+    assert (reports["Away"].deletions_waiting, reports["Busy"].deletions_waiting) == (2, 1)
+    assert reports["Busy"].warnings == []
+    (warning,) = reports["Away"].warnings
+    assert "2" in warning
+    assert "remove the link" in warning
+
+
 def test_suspended_fields_are_named() -> None:
     link = rows.link(state={"state": "connected"})
     field = rows.field("phone")
@@ -257,9 +275,9 @@ def test_number_of_queries_does_not_grow_with_links(django_assert_num_queries: A
     rows.instance(head=5)
     rows.record(field, 5)
     add(0)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert len(link_statuses(NOW)) == 1
     for number in range(1, 100):
         add(number)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert len(link_statuses(NOW)) == 100

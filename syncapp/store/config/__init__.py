@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 
-from syncapp.core.mapping import LATER, Direction
+from syncapp.core.mapping import LATER, TIME_ADDED, Direction, Kind
 from syncapp.errors import ConfigRefused
 from syncapp.store import control
 from syncapp.store.catalogue import bump, lock_instance, refresh
@@ -19,7 +19,7 @@ from syncapp.store.config.export import export
 from syncapp.store.config.identity import fork, rebind
 from syncapp.store.config.parse import parse
 from syncapp.store.config.rules import write_rules
-from syncapp.store.config.validate import LinkPlan, validate
+from syncapp.store.config.validate import LinkPlan, TablePlan, validate
 from syncapp.store.config.write import write
 
 __all__ = ["apply", "export", "fork", "rebind"]
@@ -64,7 +64,20 @@ def _notes(plans: Iterable[LinkPlan], changes: Iterable[str]) -> list[str]:
         if field.entry.type.kind in LATER
         and field.spec.direction is not Direction.OFF
         and f'{link.spec.name}": {table.table.label}.{field.entry.name} is now' in told
+    ] + [
+        f'Link "{link.spec.name}": deletions of {table.table.label} are not exchanged yet: map {TIME_ADDED} too.'
+        for link in plans
+        for table in link.tables
+        if _lacks_time_added(table) and f'{link.spec.name}": {table.table.label}.' in told
     ]
+
+
+def _lacks_time_added(table: TablePlan) -> bool:
+    """Whether the record status is mapped, which does not flow without the time added."""
+    mapped = [field.entry for field in table.fields if field.spec.direction is not Direction.OFF]
+    return any(entry.type.kind is Kind.STATUS for entry in mapped) and not any(
+        entry.name == TIME_ADDED for entry in mapped
+    )
 
 
 def _install_triggers(using: str) -> None:

@@ -37,7 +37,7 @@ from syncapp.store.sql.memories import Memories, Problems
 from syncapp.store.sql.people import People
 from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
-from syncapp.store.sql.removal import Removal
+from syncapp.store.sql.removal import Removal, kept_form
 from syncapp.store.sql.saving import RowSaver
 from syncapp.store.sql.tombstones import Tombstones
 from syncapp.store.sql.writing import Writer
@@ -180,8 +180,23 @@ class SqlBackend:
     def delete_rows(self, rows: Sequence[tuple[str, Collection[str]]]) -> None:
         self._removal.delete(rows)
 
-    def restore_row(self, label: str, values: Mapping[str, Any]) -> str:
-        return self._removal.restore(label, values)
+    def restore_row(self, label: str, kept: Mapping[str, Any], fresh: Mapping[int, Any] | None = None) -> str:
+        return self._removal.restore(label, {**kept, **self._by_name(label, fresh or {})})
+
+    def _by_name(self, label: str, values: Mapping[int, Any]) -> dict[str, Any]:
+        """Values by field number as a snapshot has them."""
+        if not values:
+            return {}
+        layout = self._layout()
+        table = next(t for t in layout.setup.tables.values() if t.label == label)
+        bound = layout.table(table.number).binding.fields
+        found = {}
+        for number, value in values.items():
+            # The system field time added has the name of the column that it stands for.
+            field = bound[number].django_field
+            name = field.name if field is not None else bound[number].name
+            found[name] = kept_form(table.fields[number].type.kind, value)
+        return found
 
     def add_archive(self, rows: Sequence[ArchiveRow]) -> None:
         self._tombstones.add_archive(rows)

@@ -307,9 +307,14 @@ def _kept(column: _Column, raw: Any) -> Any:
     wire = column.codec.read_value(raw)
     if isinstance(wire, BadValue):
         return _raw_form(raw)
-    if column.kind is Kind.BINARY:
+    return kept_form(column.kind, wire)
+
+
+def kept_form(kind: Kind | None, wire: Any) -> Any:
+    """A wire value as a snapshot has it: such that JSON holds it and nothing else looks like it."""
+    if wire is not None and kind is Kind.BINARY:
         return {BYTES: base64.b64encode(bytes(wire)).decode()}
-    return {JSON: wire} if column.kind is Kind.JSON else wire
+    return {JSON: wire} if kind is Kind.JSON else wire
 
 
 def _raw_form(raw: Any) -> Any:
