@@ -85,7 +85,7 @@ def test_both_put_back_from_different_days(live: Pair, tmp_path: Path) -> None:
     backups = {}
     for number, side in enumerate(live.both):
         live.wait_rest()
-        backups[side.name] = back_up(side, tmp_path / side.name)
+        backups[side.name] = back_up(side, tmp_path / f"{side.name}.backup")
         call_up(side, 6 + number, f"day {number}")
         live.assert_same()
     for side in live.both:
