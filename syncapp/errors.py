@@ -733,6 +733,14 @@ class UnknownRecord(ChangeError):
     )
 
 
+class NoField(ChangeError):
+    code = "no_field"
+    template = N_(
+        'Table "{table}": a value waits for field No. {field}, which does not exist here at present. It is filled in '
+        "by itself when the field is there again; if it will not return, skip it."
+    )
+
+
 class Ask(ChangeError):
     code = "ask"
     template = N_(

@@ -22,6 +22,7 @@ from syncapp.store import parked
 from syncapp.store.base import Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
+from syncapp.store.drift import set_aside
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -116,6 +117,7 @@ class Applier:
 
     def _wave(self, changes: list[Incoming]) -> list[Incoming]:
         """Apply at most one change of each record; returns the rest, in order."""
+        changes = set_aside(changes, self._setup, self._ledger)
         self._quarantine(changes)
         changes, known, later = self._known(self._deletions.split(changes))
         returning = self._graves.returning(changes)
@@ -203,7 +205,7 @@ class Applier:
                         fields = self._setup.tables[change.table].fields
                         change = parked.fold(reopen(rows[name]), change, fields)
             completed.append(change)
-        return completed
+        return set_aside(completed, self._setup, self._ledger)
 
     def _unknown(self, changes: list[Incoming], known: dict[bytes, Record]) -> list[Write]:
         """Recognise rows that we have by their match fields (added to ``known``); the rest is to be created."""

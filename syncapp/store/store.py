@@ -14,6 +14,7 @@ from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello, Known
 from syncapp.core.policy import BATCH_BYTES
+from syncapp.store import drift
 from syncapp.store.apply import Applier, Source
 from syncapp.store.base import NEVER, Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.changing import change_in
@@ -135,13 +136,18 @@ class Store(Decisions):
         records: int,
         size: int = BATCH_BYTES,
     ) -> ReadResult:
-        """Seal, then read the feed after ``after`` for the peer ``instance`` of ``link``."""
+        """Seal, then read the feed after ``after`` for the peer ``instance`` of ``link``.
+
+        Raises:
+            Reconfigured: the agreement speaks of fields that have gone.
+        """
         pending, head = self.backend.glance()
         if not pending and head.seq <= after.seq:
             return ReadResult(None, after, more=False)
         # One snapshot: what commits meanwhile has neither its value nor its journal row in this batch.
         with self.backend.transaction(snapshot=True):
             setup = self.backend.setup()
+            drift.check(agreement, setup)
             numbering = self._numbering()
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)
             cursors = self.backend.cursors(link)
@@ -204,6 +210,7 @@ class Store(Decisions):
         Raises:
             LeaseLost: another process drives the link now; nothing was written.
             Malformed: the batch contradicts itself.
+            Reconfigured: the agreement speaks of fields that have gone.
         """
         with self.backend.transaction():
             cursors = self.backend.cursors(link)
@@ -217,6 +224,7 @@ class Store(Decisions):
             ):
                 raise errors.RestoredThere()
             setup = self.backend.setup()
+            drift.check(agreement, setup)
             try:
                 changes, refused = translate(batch, agreement.by_peer, setup.tables, ZoneInfo(setup.zone))
             except (ValueError, IndexError, TypeError) as error:
@@ -258,9 +266,11 @@ class Store(Decisions):
             )
             if ids is None:
                 rows += self.backend.problems_out(link, now, RETRY_ROWS)
+            setup = self.backend.setup()
+            rows = drift.of_present_tables(self.backend, setup, rows, now)
             if rows:
+                drift.check(agreement, setup)
                 numbering = self._numbering()
-                setup = self.backend.setup()
                 source = Source(link, agreement, again_parked=cursors.again_parked)
                 feed_anew(self.backend, agreement, rows, numbering)
                 incoming = [reopen(r) for r in rows if r.way == "in"]

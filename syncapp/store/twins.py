@@ -25,9 +25,7 @@ HOLDERS = 8
 REFUSED_FOR = 120_000_000
 
 
-def judge(
-    contacts: Contacts, hello: Hello, now: int, remote: str, wait: int = REFUSED_FOR
-) -> errors.SyncError | None:
+def judge(contacts: Contacts, hello: Hello, now: int, remote: str) -> errors.SyncError | None:
     """Whether the peer that says ``hello`` may be two; notes it in ``contacts``, which are to be saved in any case.
 
     Returns `errors.Twin`, or `errors.RestoredThere` where its database is an older one than before.
@@ -43,12 +41,12 @@ def judge(
         known = {boot: msgspec.structs.replace(holder, left=True) for boot, holder in known.items()}
     if returned:
         known = {boot: msgspec.structs.replace(holder, left=False) for boot, holder in known.items()}
-        contacts.refused_until = now + wait
+        contacts.refused_until = now + REFUSED_FOR
     known[hello.boot] = Holder(hello.boot, hello.token, now, hello.title[:100], _host(hello, remote))
     contacts.holders = tuple(sorted(known.values(), key=lambda holder: holder.at)[-HOLDERS:])
     contacts.token = max(newest, hello.token)
     if now < contacts.refused_until:
-        return _twin(contacts, hello.boot, wait)
+        return _twin(contacts, hello.boot)
     return errors.RestoredThere() if older else None
 
 
@@ -62,7 +60,7 @@ def _host(hello: Hello, remote: str) -> str:
     return ", ".join(dict.fromkeys(where))[:300]
 
 
-def _twin(contacts: Contacts, boot: bytes, wait: int) -> errors.Twin:
+def _twin(contacts: Contacts, boot: bytes) -> errors.Twin:
     """Names the one that calls and the one that was there last beside it."""
     second = next(holder for holder in contacts.holders if holder.boot == boot)
     others = [holder for holder in contacts.holders if holder.boot != boot]
@@ -74,7 +72,7 @@ def _twin(contacts: Contacts, boot: bytes, wait: int) -> errors.Twin:
         second=second.title,
         second_host=second.host,
         second_at=at_text(second.at),
-        seconds=wait // 1_000_000,
+        seconds=REFUSED_FOR // 1_000_000,
     )
 
 

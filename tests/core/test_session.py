@@ -548,6 +548,71 @@ def test_a_new_link_starts_at_the_head_without_a_gap() -> None:
     assert (changes.batch.start, changes.batch.end) == (START, cursor(41))  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("said", "peer_has", "position", "begins", "reads"),
+    [
+        pytest.param(7, None, 7, 7, 7, id="as it said"),
+        pytest.param(7, 0, 0, 0, 0, id="our feed has begun anew: from its beginning"),
+        pytest.param(7, 0, 3, 0, 3, id="or from where the link began"),
+        pytest.param(9, 9, 4, 9, 9, id="a place before what it has is of no use"),
+    ],
+)
+def test_where_our_feed_goes_on(
+    said: int, peer_has: int | None, position: int, begins: int, reads: int
+) -> None:
+    side = session(Role.ACTIVE)
+    side.state = State.GREETING
+    side.greet(hello(), at())
+    side.receive(frame(hello(have=cursor(said))), at())
+    take(side, fx.Agree)
+    side.go(cursor(position), at(), peer_has=None if peer_has is None else cursor(peer_has))
+    assert take(side, fx.Read).after == cursor(reads)
+    sent(side)
+    side.read_done(batch(reads, 20), cursor(20), False, at())
+    (changes,) = sent(side)
+    assert isinstance(changes, m.Changes)
+    assert changes.batch.start == cursor(begins)
+    side.receive(frame(m.Ack(cursor(20), Totals())), at(1))
+    assert side.state is State.LIVE
+
+
+def test_a_peers_feed_that_has_begun_anew_is_acknowledged_anew() -> None:
+    """Its batches may have come while we were still agreeing, when we believed that we had more of the old one."""
+    side = session(Role.ACTIVE)
+    side.state = State.GREETING
+    side.greet(hello(have=cursor(50)), at())
+    side.receive(frame(hello()), at())
+    take(side, fx.Agree)
+    side.receive(frame(m.Changes(batch(0, 5))), at())
+    side.receive(frame(m.Changes(batch(5, 9))), at())
+    sent(side)
+    side.go(START, at(), totals=Totals(), have=START)
+    assert sent(side) == [m.Ack(START, Totals(), [], [])]
+    for end in (5, 9):
+        assert take(side, fx.Apply).batch.end == cursor(end)
+        side.applied(cursor(end), Totals(), [], [], False, at())
+        assert sent(side) == [m.Ack(cursor(end), Totals())]
+    side.receive(frame(m.Changes(batch(9, 12))), at())
+    assert take(side, fx.Apply).batch.end == cursor(12)
+
+
+def test_a_ping_while_agreeing_is_answered_without_a_word_about_feeds() -> None:
+    side = reach(State.AGREEING)
+    side.receive(frame(m.Ping(3, CLOCK)), at())
+    assert sent(side) == [m.Pong(0, CLOCK)]
+
+
+def test_a_proof_is_told_even_to_a_peer_whose_clock_is_wrong() -> None:
+    """So that it knows that it may believe the goodbye."""
+    passive = reach(State.VERIFYING)
+    passive.clock_offset = 400 * SECOND
+    passive.proved("final", at())
+    proved, bye = sent(passive)
+    assert proved == m.Proved("final")
+    assert isinstance(bye, m.Bye)
+    assert bye.code == "clock"
+
+
 def test_batches_that_come_while_agreeing_wait() -> None:
     side = reach(State.AGREEING)
     side.receive(frame(m.Changes(batch(0, 1))), at())

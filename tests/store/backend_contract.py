@@ -15,7 +15,9 @@ from syncapp.store.base import (
     UNKNOWN,
     Backend,
     ConflictRow,
+    Contacts,
     FlowState,
+    Holder,
     LinkStatus,
     LogRow,
     PeerInfo,
@@ -579,6 +581,79 @@ class BackendContract:
             assert not backend.save_cursors(old)
             assert backend.cursors(world.link).scanned == 0
             assert backend.save_cursors(backend.cursors(world.link))
+
+    def test_contacts(self, world: World) -> None:
+        backend, link = world.backend, world.link
+        with backend.transaction():
+            backend.cursors(link)
+            assert backend.contacts(link) == Contacts(link)
+            holders = (
+                Holder(b"\x00\xff", 3, 10**15, "Офис", "host, 10.0.0.1"),
+                Holder(b"\x01", 4, 7, "", "", True),
+            )
+            backend.save_contacts(Contacts(link, 5, 2, 0, 9, 11, holders, 10**15))
+            assert backend.contacts(link) == Contacts(link, 5, 2, 0, 9, 11, holders, 10**15)
+            assert backend.proofs()[link] == 2
+
+    def test_the_next_token_is_above_what_the_peer_remembers(self, world: World) -> None:
+        backend, link = world.backend, world.link
+        with backend.transaction():
+            first = backend.claim(link, "a", 10**18)
+            assert first is not None
+            backend.save_contacts(Contacts(link, floor=first + 100))
+            assert backend.renew(link, first, 10**18), "the present one stays as it is"
+            assert backend.claim(link, "a", 10**18) == first + 101
+            assert backend.claim(link, "a", 10**18) == first + 102
+
+    def test_a_new_epoch(self, world: World) -> None:
+        backend = world.backend
+        with undone(backend.transaction()):
+            backend.set_epoch(7)
+        with backend.transaction():
+            before = backend.instance()
+            backend.set_epoch(2**31 - 1)
+            after = backend.instance()
+            assert after.origin == before.origin[:16] + (2**31 - 1).to_bytes(4, "big")
+            assert before.origin[16:] == (1).to_bytes(4, "big")
+            assert after.head == before.head
+
+    def test_pairs_in_doubt(self, world: World) -> None:
+        backend, link = world.backend, world.link
+        records = [Record(0, world.clients, str(n), uid(n), entries={}) for n in range(3)]
+        with backend.transaction():
+            backend.save_records(records)
+            one, two, three = (record.id for record in records)
+            backend.add_pairs(link, {one, two})
+            backend.mark_left(link, {two: 9})
+            backend.doubt_pairs(link)
+            assert backend.pairs(link, [one, two, three]) == {one: 1, two: 9}
+            assert backend.paired(link, [one, two, three]) == {one, two}
+            backend.add_pairs(link, {one}, 5)
+            assert backend.pairs(link, [one]) == {one: 0}
+
+    def test_when_the_newest_change_was_parked(self, world: World) -> None:
+        backend, link = world.backend, world.link
+        with backend.transaction():
+            assert backend.last_parked(link) == 0
+            for number, at in enumerate((5, 9, 7)):
+                row = ("in", world.clients, uid(number), "", 0, "value", {}, None, b"", at)
+                backend.save_problems([ProblemRow(0, link, *row)])
+            out = ("out", world.clients, uid(9), "", 0, "value", {}, None, b"", 99)
+            backend.save_problems([ProblemRow(0, link, *out)])
+            assert backend.last_parked(link) == 9
+
+    def test_inserts_that_wait_in_the_journal(self, world: World) -> None:
+        backend = world.backend
+        pks = [world.create(world.clients, {world.name: str(n)}) for n in range(2)]
+        world.write(world.clients, pks[0], {world.name: "x"})
+        with backend.transaction():
+            (row,) = backend.inserts(world.clients, [pks[0], "4711"])
+            assert (row.table, row.pk, row.op) == (world.clients, pks[0], Op.INSERT)
+            assert backend.journal_size() == 3
+            drained = backend.drain(10)
+            assert [r.id for r in drained] == sorted({r.id for r in drained})
+            assert row in drained, "the same row, number and all"
+            assert backend.inserts(world.clients, pks) == []
 
     def test_peer(self, world: World) -> None:
         backend = world.backend
