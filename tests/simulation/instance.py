@@ -12,7 +12,6 @@ from tests.simulation.conversation import Conversation
 from tests.simulation.databases import Backing
 from tests.simulation.faults import Killed
 from tests.simulation.network import End
-from tests.simulation.schema import Numbers
 from tests.simulation.topology import LinkPlan
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Instance:
         self.world = world
         self.index = index
         self.links = {link.number: link for link in links}
-        self.numbers = Numbers(index)
+        self.numbers = backing.numbers(index)
         self.offset = 0
         self.identity = bytes([index + 1]) * 16
         self.backing = backing
