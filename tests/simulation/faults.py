@@ -56,8 +56,8 @@ def faulty(kind: type[Any]) -> type[Any]:
             self.touched: set[int] = set()
 
         @contextmanager
-        def transaction(self) -> Iterator[None]:
-            with super().transaction():
+        def transaction(self, **options: Any) -> Iterator[None]:
+            with super().transaction(**options):
                 yield
                 if self.before_commit:
                     raise Killed

@@ -353,10 +353,10 @@ class Sqlite:
 
         class Watched(FaultySql):  # type: ignore[misc, valid-type]
             @contextmanager
-            def transaction(self) -> Iterator[None]:
+            def transaction(self, **options: Any) -> Iterator[None]:
                 database.stale()
                 try:
-                    with super().transaction():
+                    with super().transaction(**options):
                         yield
                 finally:
                     database.stale()
