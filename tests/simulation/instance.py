@@ -30,7 +30,10 @@ class Instance:
         self.identity = bytes([index + 1]) * 16
         self.backing = backing
         self.database = backing.create(self)
+        self.locked: set[tuple[int, str]] = set()
+        self.refused: set[str] = set()
         self.processes: list[Process] = []
+        self.dead = False
         self._born = 0
 
     def wall(self) -> int:
@@ -58,7 +61,7 @@ class Instance:
             self.world.at(self.world.rng.randrange(3_000_000) + 1, self.ensure_running)
 
     def ensure_running(self) -> None:
-        if not self.processes:
+        if not self.processes and not self.dead:
             self.start()
 
     def changed(self) -> None:
@@ -81,6 +84,7 @@ class Process:
         self.alive = True
         self.boot = self.world.rng.randbytes(8)
         self.backend = instance.backing.connect(instance)
+        self.backend.locked, self.backend.refused = instance.locked, instance.refused
         plan = self.world.plan
         self.store = Store(self.backend, self.world.rng.randbytes, seal_rows=plan.seal_rows)
         self.talks: list[Conversation] = []
