@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from syncapp.store.memory import MemoryDatabase
 from tests.simulation.faults import FaultyBackend
+from tests.simulation.schema import Numbers
 
 if TYPE_CHECKING:
     from tests.simulation.instance import Instance
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class Backing(Protocol):
     """Where programs keep their data."""
+
+    def numbers(self, index: int) -> Any:
+        """The numbers that the program ``index`` has for tables and fields (as `schema.Numbers`)."""
+        ...
 
     def create(self, instance: Instance) -> Any:
         """A new, empty database, configured for the program's links."""
@@ -30,6 +35,9 @@ class Backing(Protocol):
 
 class Memory:
     """Programs that live in dictionaries."""
+
+    def numbers(self, index: int) -> Numbers:
+        return Numbers(index)
 
     def create(self, instance: Instance) -> MemoryDatabase:
         numbers, links = instance.numbers, instance.links

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from syncapp.core.changes import Record
 from syncapp.store.memory import MemoryBackend
@@ -44,7 +44,8 @@ def faulty(kind: type[Any]) -> type[Any]:
     """A kind of backend that counts down the primitives that are called; at zero the program is killed.
 
     ``fuse``: None, or how many calls are left; ``before_commit``: the kill comes when the transaction would commit.
-    ``touched``: ids of the records that were written, for whoever watches.
+    ``touched``: ids of the records that were written, for whoever watches. ``locked``: rows (table, key) that a user
+    holds in a transaction of his own; ``refused``: values that the database does not take.
     """
 
     class Faulty(kind):  # type: ignore[misc]
@@ -54,10 +55,12 @@ def faulty(kind: type[Any]) -> type[Any]:
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             self.touched: set[int] = set()
+            self.locked: set[tuple[int, str]] = set()
+            self.refused: set[Any] = set()
 
         @contextmanager
-        def transaction(self) -> Iterator[None]:
-            with super().transaction():
+        def transaction(self, **options: Any) -> Iterator[None]:
+            with super().transaction(**options):
                 yield
                 if self.before_commit:
                     raise Killed
@@ -70,6 +73,16 @@ def faulty(kind: type[Any]) -> type[Any]:
         def rename(self, record: Record, uid: bytes) -> None:
             super().rename(record, uid)
             self.touched.add(record.id)
+
+        def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str] | None:
+            if not self.locked:
+                return cast("set[str] | None", super().lock_rows(table, pks, strong=strong))
+            return {pk for pk in pks if (table, pk) in self.locked}
+
+        def check(self, table: int, field: int, value: Any) -> Any:
+            if self.refused and isinstance(value, str) and value in self.refused:
+                return "this database does not take it"
+            return super().check(table, field, value)
 
     for name in STEPS:
         setattr(Faulty, name, _ticking(getattr(Faulty, name)))

@@ -12,7 +12,6 @@ from tests.simulation.conversation import Conversation
 from tests.simulation.databases import Backing
 from tests.simulation.faults import Killed
 from tests.simulation.network import End
-from tests.simulation.schema import Numbers
 from tests.simulation.topology import LinkPlan
 
 if TYPE_CHECKING:
@@ -26,12 +25,15 @@ class Instance:
         self.world = world
         self.index = index
         self.links = {link.number: link for link in links}
-        self.numbers = Numbers(index)
+        self.numbers = backing.numbers(index)
         self.offset = 0
         self.identity = bytes([index + 1]) * 16
         self.backing = backing
         self.database = backing.create(self)
+        self.locked: set[tuple[int, str]] = set()
+        self.refused: set[str] = set()
         self.processes: list[Process] = []
+        self.dead = False
         self._born = 0
 
     def wall(self) -> int:
@@ -59,7 +61,7 @@ class Instance:
             self.world.at(self.world.rng.randrange(3_000_000) + 1, self.ensure_running)
 
     def ensure_running(self) -> None:
-        if not self.processes:
+        if not self.processes and not self.dead:
             self.start()
 
     def changed(self) -> None:
@@ -82,6 +84,7 @@ class Process:
         self.alive = True
         self.boot = self.world.rng.randbytes(8)
         self.backend = instance.backing.connect(instance)
+        self.backend.locked, self.backend.refused = instance.locked, instance.refused
         plan = self.world.plan
         self.store = Store(self.backend, self.world.rng.randbytes, seal_rows=plan.seal_rows)
         self.talks: list[Conversation] = []

@@ -56,13 +56,13 @@ class Judge:
     def judge(self) -> None:
         """All invariants, over each link in either direction, then of each program alone."""
         self.judge_stamps()
-        for link in self.world.links:
+        for link in self.world.sound:
             for source, target in link.directed:
                 here, there = self.world.instances[source], self.world.instances[target]
                 self.judge_records(link, here, there)
                 self.judge_problems(link, there, here)
                 self.judge_receipts(link, here, there)
-        for instance in self.world.instances:
+        for instance in self.world.reached:
             self.judge_rows(instance)
         self.judge_edits()
 
@@ -154,11 +154,16 @@ class Judge:
         others = self.alive[there.index].get(root, [])
         if len(others) != 1 or len(self.alive[here.index][root]) > 1:
             return None
-        if record.uid not in there.database.by_uid:
+        if record.uid not in there.database.by_uid and not self._name_waits(link, there, record):
             raise Violation(
                 f"§8: {there.label} does not know {record.uid.hex()} of {here.label}: {others[0]}"
             )
         return others[0]
+
+    def _name_waits(self, link: LinkPlan, there: Instance, record: Record) -> bool:
+        """Whether the name came with a change of a record that somebody holds at present."""
+        waiting = self.problems[there.index].get((link.number, self.root(record.uid)), ())
+        return any(p.code == "busy" and record.uid in p.change.names for p in waiting)
 
     def _absent(
         self, link: LinkPlan, here: Instance, there: Instance, record: Record, flowing: list[Key]
@@ -245,7 +250,8 @@ class Judge:
             for problem in problems:
                 self._judge_reason(link, here, source, problem)
                 mine = self.alive[here.index].get(root, ())
-                if len(mine) == 1 and not self._lacks(here, problem, mine[0]):
+                undecided = problem.code == "busy"
+                if len(mine) == 1 and not undecided and not self._lacks(here, problem, mine[0]):
                     raise Violation(f"G13: {here.label} keeps what it has: {problem} {mine[0]}")
 
     def _lacks(self, here: Instance, problem: Parked, record: Record) -> bool:
@@ -281,6 +287,13 @@ class Judge:
                     raise Violation(f"G6: called ambiguous, but known by another name: {problem}")
                 if not rows and not self._matched(here, problem):
                     raise Violation(f"G6: called ambiguous, but nothing matches: {problem}")
+            case "busy" if here.locked:
+                pass
+            case "value" if here.refused:
+                if not any(
+                    cell.value in here.refused for cell in problem.change.cells.values() if _text(cell.value)
+                ):
+                    raise Violation(f"G6: {here.label} refuses what it could take: {problem}")
             case "unknown_record":
                 if self.alive[source.index].get(problem.root):
                     raise Violation(f"G6: {here.label} still asks for {problem}")

@@ -67,6 +67,7 @@ class Connection:
         self.places = places
         self.ends = (End(self, 0), End(self, 1))
         self.broken = False
+        self.swallowed = False
         self._last = {(side, bulk): 0 for side in (0, 1) for bulk in (False, True)}
 
     def carry(self, side: int, frame: Frame, *, bulk: bool) -> None:
@@ -75,6 +76,9 @@ class Connection:
         if self.broken:
             return
         self.network.count(frame)
+        if self.network.swallows(self.places, side, world.kind_of(frame)):
+            self.swallowed = True
+            return
         if rng.random() < weather.cut:
             self.cut()
             return
@@ -146,6 +150,10 @@ class Network:
         self.weather = FINE
         self._blocked: dict[tuple[int, int], int] = {}
         self.frames = 0
+        #: Permanent faults, which no healing ends: roads that are shut one way, programs that never acknowledge.
+        self.shut: set[tuple[int, int]] = set()
+        self.mute: set[int] = set()
+        self.between: dict[tuple[int, int], int] = {}
         self.seen: dict[str, int] = {}
 
     def connect(self, source: int, target: int) -> Connection | None:
@@ -162,6 +170,12 @@ class Network:
         """Until when the way is blocked; 0 when it is free."""
         until = self._blocked.get((source, target), 0)
         return until if until > self.world.now else 0
+
+    def swallows(self, places: tuple[int, int], side: int, kind: str) -> bool:
+        """Whether a permanent fault takes the frame; counts it in any case."""
+        source, target = places[side], places[1 - side]
+        self.between[source, target] = self.between.get((source, target), 0) + 1
+        return (source, target) in self.shut or (source in self.mute and kind in ("ack", "pong"))
 
     def heal(self) -> None:
         """Fine weather from now on."""

@@ -222,13 +222,25 @@ class World:
 
     def settled(self) -> bool:
         """Every link is live on an unbroken road, every journal empty, every feed acknowledged, nothing under way."""
-        if any(instance.database.journal for instance in self.instances):
+        if any(instance.database.journal for instance in self.reached):
             return False
-        talks = [talk for instance in self.instances for talk in self.talks(instance)]
-        if len(talks) != 2 * len(self.links) or not all(talk.live and talk.idle for talk in talks):
+        sound = {link.number for link in self.sound}
+        talks = [t for instance in self.instances for t in self.talks(instance) if t.link in sound]
+        if len(talks) != 2 * len(sound) or not all(talk.live and talk.idle for talk in talks):
             return False
         ends = {talk.end for talk in talks}
         return all(end.connection.ends[1 - end.side] in ends and not end.connection.broken for end in ends)
+
+    @property
+    def sound(self) -> list[LinkPlan]:
+        """The links that are to work once everything is healed."""
+        return self.links
+
+    @property
+    def reached(self) -> list[Instance]:
+        """The programs that these links join."""
+        ends = {place for link in self.sound for place in (link.active, link.passive)}
+        return [instance for instance in self.instances if instance.index in ends]
 
     def talks(self, instance: Instance) -> list[Conversation]:
         return [talk for process in instance.processes for talk in process.talks]
