@@ -61,7 +61,18 @@ class Verdict:
 class Write:
     """One record to create or update, with a verdict per field; ``failed`` after a refusal."""
 
-    __slots__ = ("change", "create", "echo", "failed", "kept", "late", "ours", "record", "verdicts", "versions")
+    __slots__ = (
+        "change",
+        "create",
+        "echo",
+        "failed",
+        "kept",
+        "late",
+        "ours",
+        "record",
+        "verdicts",
+        "versions",
+    )
 
     def __init__(
         self, change: Incoming, record: Record, *, create: bool, ours: dict[int, Any] | None = None
