@@ -25,6 +25,12 @@ def vendor(
         unit.__exit__(None, None, None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture: a test that did not ask for a database of its own runs on the run's."""
+    vendors.suspend("vendor" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(autouse=True)
 def no_leftovers() -> Iterator[None]:
     """What a process keeps for its lifetime ends with each test.

@@ -15,7 +15,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.conf import settings
@@ -70,12 +70,33 @@ def on(name: str) -> Iterator[str]:
     before, kept = connections.settings["default"], connections["default"]
     config = connections.configure_settings({"default": _database().settings(_own())})["default"]
     _switch(config)
+    _units.append(_Unit((before, kept), (config, connections["default"])))
     try:
         yield name
     finally:
+        suspend(False)
+        _units.pop()
         connections["default"].close()
         connections.settings["default"] = before
         connections["default"] = kept
+
+
+class _Unit(NamedTuple):
+    """The default database of the run and the one that stands in for it: each with its connection."""
+
+    native: tuple[dict[str, Any], Any]
+    other: tuple[dict[str, Any], Any]
+
+
+#: The one that `on` made, if any: the fixture lives for the session, beyond the tests that asked for it.
+_units: list[_Unit] = []
+
+
+def suspend(suspended: bool) -> None:
+    """Let tests that did not ask for another database have the run's own meanwhile."""
+    for unit in _units:
+        config, made = unit.native if suspended else unit.other
+        connections.settings["default"], connections["default"] = config, made
 
 
 def _switch(config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from tests import pgbouncer, postgres
 from tests.instances import pair as pairs
 from tests.instances.databases import PostgresDatabase
 from tests.instances.editing import Stream
-from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, Pair
+from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, Pair, link_file
 from tests.instances.program import Program
 from tests.instances.storm import Storm
 from tests.instances.waiting import stays, wait_until
@@ -225,6 +225,40 @@ def test_merge(shared: Pair) -> None:
         lambda: other.value("SELECT count(*) FROM crm_tag WHERE name LIKE 'merged%'") == 2, 30, "both tags"
     )
     shared.assert_same()
+
+
+def test_truncate_and_cascades(pair: Pair) -> None:
+    """Deletions that name no row, and those that Django makes of one."""
+    for side in pair.both:
+        header = "[link.table.fields]"
+        both = f'{header}\ntime_added = "both"\nrecord_status = "both"'
+        side.configure(link_file(side.name).replace(header, both))
+    pair.dial(pair.office.url)
+    pair.start()
+    office, branch = pair.both
+    with database(office).connect() as connection:
+        connection.execute("INSERT INTO crm_client (name, tax_id) VALUES ('Gone', 'G-1'), ('Stays', 'G-2')")
+        connection.execute(
+            "INSERT INTO crm_order (number, client_id) SELECT tax_id || '-' || n, id FROM crm_client, "
+            "generate_series(1, 3) n WHERE tax_id LIKE 'G-%'"
+        )
+        connection.execute(
+            "INSERT INTO crm_payment (order_id, amount, paid_on, comment) SELECT id, 1, '2026-01-02', 'G' "
+            "FROM crm_order WHERE number LIKE 'G-%'"
+        )
+    payments = "SELECT count(*) FROM crm_payment WHERE comment = 'G'"
+    orders = "SELECT count(*) FROM crm_order WHERE number LIKE 'G-%'"
+    wait_until(lambda: branch.value(payments) == 6, 60, "the payments")
+    pair.wait_rest()
+    with database(office).connect() as connection:
+        connection.execute("TRUNCATE crm_payment")
+    wait_until(lambda: branch.value(payments) == 0, 60, "no payments")
+    branch.shell("from project.crm.models import Client\nClient.objects.get(tax_id='G-1').delete()")
+    wait_until(lambda: office.value(orders) == 3, 60, "no orders of the client that is gone")
+    wait_until(
+        lambda: office.value("SELECT count(*) FROM crm_client WHERE tax_id = 'G-1'") == 0, 30, "nor it"
+    )
+    assert branch.value(orders) == 3
 
 
 # -- behind a pooler -----------------------------------------------------------------------------------------
