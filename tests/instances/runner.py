@@ -4,7 +4,7 @@
     python -m tests.instances.runner daphne -p 8000 project.asgi:application
 
 ``TEST_CLOCK_SHIFT``: seconds by which this process's wall clock is off. ``TEST_PROTOCOL``: the only version of
-the protocol that it speaks. ``TEST_REFUSED_FOR``: seconds for which it refuses two programs with one identity.
+the protocol that it speaks.
 """
 
 from __future__ import annotations
@@ -44,15 +44,6 @@ def speak_only(version: int) -> None:
     patched.PROTOCOL = (version, version)
 
 
-def refuse_for(seconds: float) -> None:
-    """Be patient with two programs of one identity, in either of them, for less long than in earnest."""
-    from syncapp.engine import supervisor
-    from syncapp.store import twins
-
-    twins.REFUSED_FOR = int(seconds * 1e6)
-    supervisor.FAR = int(seconds * 1e6 / 4)
-
-
 def main() -> None:
     die_with_parent()
     sys.argv = sys.argv[1:]
@@ -60,8 +51,6 @@ def main() -> None:
         shift_clock(float(shift))
     if version := os.environ.get("TEST_PROTOCOL"):
         speak_only(int(version))
-    if seconds := os.environ.get("TEST_REFUSED_FOR"):
-        refuse_for(float(seconds))
     if sys.argv[0] == "daphne":
         runpy.run_module("daphne", run_name="__main__", alter_sys=False)
     else:
