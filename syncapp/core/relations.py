@@ -15,7 +15,7 @@ from syncapp.core.kinds import FieldType, Fit, Kind, fit
 from syncapp.core.rules import Merge
 
 if TYPE_CHECKING:
-    from syncapp.core.mapping import Agreement, Catalogue, FieldOffer, TableOffer
+    from syncapp.core.mapping import Agreement, Catalogue, FieldOffer, Flow, TableOffer
 
 HOLD, MATCH, EMPTY = "hold", "match", "empty"
 
@@ -58,9 +58,11 @@ class Sides:
         return sides
 
 
-def relate(pair: Pair, sides: Sides, agreement: Agreement) -> str:
-    """Note how values of a relation travel; or why it cannot flow: a code."""
+def relate(pair: Pair, sides: Sides, agreement: Agreement, flow: Flow) -> str:
+    """Note in ``flow`` how values of a relation travel; or say why it cannot: a code."""
     mine, other = pair.mine, pair.other
+    if not (mine.type.target or other.type.target):
+        return ""  # nobody says where it leads: that of the same name
     target, peer_target = sides.here.get(mine.type.target.lower()), sides.there.get(other.type.target.lower())
     if target is None or peer_target is None:
         return NO_TARGET
@@ -77,9 +79,9 @@ def relate(pair: Pair, sides: Sides, agreement: Agreement) -> str:
         return NO_MATCH_FIELDS
     if sent is not None:
         # As the peer looks for it: its fields in their order, as we have them.
-        agreement.tables_of(mine).match_out[mine.number] = sent[1]
+        flow.match_out[mine.number] = sent[1]
     if received is not None:
-        agreement.tables_of(mine).match_into[mine.number] = received[0]
+        flow.match_into[mine.number] = received[0]
     return ""
 
 
