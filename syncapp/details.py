@@ -140,6 +140,7 @@ NO_USER = N_("{shown} is not a user: login, full name and ID are expected")
 USER_GONE = N_("the user No. {shown} does not exist")
 NOT_MAPPED = N_("{shown} is not in the map")
 NO_UID = N_("a relation travels as a uid")
+NO_MATCH = N_("{shown} is no key of the match fields here")
 NO_UIDS = N_("relations travel as a list of uids")
 
 KNOWN: frozenset[str] = frozenset(

@@ -238,6 +238,21 @@ class TargetNotLinked(ConfigError):
     )
 
 
+class MatchNeedsFields(ConfigError):
+    code = "match_needs_fields"
+    template = N_(
+        'Link "{link}", field "{field}": its target "{target}" is to be found by match fields, but has none on this '
+        "link that can be sent. Add the table to the link, with match_by = [...]; its own fields may stay off."
+    )
+
+
+class EmptyRequired(ConfigError):
+    code = "empty_required"
+    template = N_(
+        'Link "{link}", field "{field}" must be filled in, so missing = "empty" cannot be. Use "hold" or "match".'
+    )
+
+
 class UnconfirmedKey(ConfigError):
     code = "unconfirmed_key"
     template = N_(
@@ -704,8 +719,32 @@ class UnmappedValue(ChangeError):
 class MissingTarget(ChangeError):
     code = "missing_target"
     template = N_(
-        'Table "{table}", field "{field}": the record that it refers to has not arrived yet. It is filled in '
-        "by itself when it comes."
+        'Table "{table}", field "{field}": the record of "{target}" that it refers to has not arrived yet. It is '
+        "filled in by itself when it comes."
+    )
+
+
+class TargetDeleted(ChangeError):
+    code = "target_deleted"
+    template = N_(
+        'Table "{table}", field "{field}": the record of "{target}" that it refers to was deleted here. Choose another '
+        "one in the other program, or bring the record back; it is then filled in by itself."
+    )
+
+
+class NoneMatches(ChangeError):
+    code = "none_matches"
+    template = N_(
+        'Table "{table}", field "{field}": no record of "{target}" here matches {key}. Create or correct it; the field '
+        "is then filled in by itself."
+    )
+
+
+class SeveralMatch(ChangeError):
+    code = "several_match"
+    template = N_(
+        'Table "{table}", field "{field}": {count} records of "{target}" here match {key}. Merge them by hand, or '
+        "change the match fields of all but one; the field is then filled in by itself."
     )
 
 

@@ -6,16 +6,19 @@ compute the same agreement from the two: a value flows where the sender lets it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from syncapp.core import relations
 from syncapp.core.kinds import FieldType as FieldType
 from syncapp.core.kinds import Fit as Fit
 from syncapp.core.kinds import Kind as Kind
 from syncapp.core.kinds import fit as fit
 from syncapp.core.kinds import loss, read_options
+from syncapp.core.relations import RELATIONS, MatchKey, Pair, Sides, relate
 from syncapp.core.rules import SIDED, Merge, Policy
 
 
@@ -63,6 +66,7 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     an unknown one of a later version suspends this field and not the whole link); ``hub``: the owner shares the field
     both ways on another link too. ``transformed``: the owner changes its values on the way (see `core.transforms`).
     ``options``: the other side's option values, as texts, which the owner translates by a map; empty where it has none.
+    ``missing``: how the owner takes a relation (see `core.relations`).
     """
 
     number: int
@@ -79,15 +83,18 @@ class FieldOffer(msgspec.Struct, frozen=True, array_like=True):
     hub: bool = False
     transformed: bool = False
     options: tuple[str, ...] = ()
+    missing: str = relations.HOLD
 
 
 class TableOffer(msgspec.Struct, frozen=True, array_like=True):
-    """One table of the catalogue. ``label`` is ``app.Model``."""
+    """One table of the catalogue. ``label`` is ``app.Model``; ``match_by``: the fields by which the owner recognises
+    records, in order."""
 
     number: int
     label: str
     title: str
     fields: tuple[FieldOffer, ...]
+    match_by: tuple[int, ...] = ()
 
 
 Catalogue = tuple[TableOffer, ...]
@@ -112,6 +119,9 @@ class Flow(msgspec.Struct):
     restamp: set[int] = set()
     #: Local fields whose option values we translate by a map: the peer's type.
     mapped: dict[int, FieldType] = {}
+    #: Local relations that travel by match fields of their targets: which, as we send, and as we receive.
+    match_out: dict[int, MatchKey] = {}
+    match_into: dict[int, MatchKey] = {}
 
 
 class Suspended(msgspec.Struct, frozen=True):
@@ -133,6 +143,12 @@ class Agreement(msgspec.Struct):
         """Local number → peer number of the fields of ``table`` that we send; empty where nothing is sent."""
         flow = self.tables.get(table)
         return flow.out if flow else {}
+
+    def shut(self, field: int) -> None:
+        """Let a field that was agreed on not flow after all."""
+        for flow in self.tables.values():
+            flow.out.pop(field, None)
+            flow.into = {there: here for there, here in flow.into.items() if here != field}
 
 
 #: code → why a mapped field does not flow (English sentence; message ids of the translation).
@@ -209,10 +225,34 @@ def agree(here: Catalogue, there: Catalogue, users: tuple[str, str] = ("", "")) 
             result.suspended.append(reason)
         elif TIME_ADDED in (mine.offer.name, other.offer.name):
             dated.add(mine.table.number)
+    _relate(
+        result, pairs, Sides(here, there, {mine.offer.number: other.offer.number for mine, other in pairs})
+    )
     paired = {mine.offer.number for mine, _ in pairs}
     lone = [field for field in ours.fields if field.mapped and field.offer.number not in paired]
     result.suspended += [_why_alone(mine, theirs) for mine in lone]
     return result
+
+
+def _relate(result: Agreement, pairs: Iterable[tuple[_Field, _Field]], sides: Sides) -> None:
+    """Say how relations travel, once it is known which tables are exchanged with which."""
+    for mine, other in pairs:
+        flow = result.tables.get(mine.table.number)
+        number = mine.offer.number
+        if flow is None or mine.offer.type.kind not in RELATIONS:
+            continue
+        out, into = number in flow.out, number in flow.into.values()
+        if not (out or into):
+            continue
+        code = relate(Pair(mine.offer, other.offer, out, into), sides, result, flow)
+        if code:
+            result.shut(number)
+            params = {
+                "field": mine.offer.name,
+                "here": mine.offer.type.target,
+                "there": other.offer.type.target,
+            }
+            result.suspended.append(Suspended(number, code, params))
 
 
 def _pairs(ours: _Index, theirs: _Index) -> list[tuple[_Field, _Field]]:

@@ -31,7 +31,6 @@ from syncapp.store.joining import Found, Joiner
 from syncapp.store.ledger import Ledger, Result, reopen
 from syncapp.store.lives import Context
 from syncapp.store.locking import BUSY, RowLocks, needs_strong, rows_of
-from syncapp.store.options import option_maps
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
@@ -65,7 +64,7 @@ class Applier:
         self._numbering = numbering
         self._link = setup.links[source.link]
         self._now = backend.now()
-        self._resolver = Resolver(backend, setup, self._link, option_maps(self._link, source.agreement))
+        self._resolver = Resolver(backend, setup, self._link, source.agreement)
         self._joiner = Joiner(backend, setup, numbering)
         self._ledger = Ledger(backend, setup, self._link, self._now, numbering)
         self._locks = RowLocks(backend)
@@ -375,7 +374,11 @@ class Applier:
                 and field in restamped(self._source.agreement, record.table)
             ):
                 version = derive(version, None, self._numbering.origin)
-            if result == "applied" and version is not None:
+            if result == "applied" and version is not None and verdict.emptied:
+                # Whose version it is means another value: it is not passed on (see `feed.whole_fields`).
+                record.entries[field] = Entry(version, 0, self._link.id)
+                dirty = True
+            elif result == "applied" and version is not None:
                 number = number or self._numbering.next(incoming=bool(via) and not self._may_enter(write))
                 self._numbering.local |= verdict.back
                 record.entries[field] = Entry(version, number, 0 if verdict.back else via, verdict.parts)

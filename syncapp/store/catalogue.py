@@ -15,6 +15,7 @@ from django.utils.timezone import get_default_timezone_name
 
 from syncapp import models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
+from syncapp.core.relations import HOLD
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.core.transforms import Step
 from syncapp.store import linktables, statements
@@ -328,11 +329,17 @@ def link_catalogue(link_id: int, using: str = "default") -> Catalogue:
             hub=entry.number in shared,
             transformed=direction is not Direction.OFF and bool(mapping and mapping.options.get("transform")),
             options=tuple(mapping.options.get("map", ())) if mapping else (),
+            missing=mapping.options.get("missing", HOLD) if mapping else HOLD,
         )
 
+    match_by = _match_by(using, kept.tables).get(link_id, {})
     return tuple(
         TableOffer(
-            table.number, table.label, table.description.title, tuple(map(offer, table.fields.values()))
+            table.number,
+            table.label,
+            table.description.title,
+            tuple(map(offer, table.fields.values())),
+            match_by.get(table.number, ()),
         )
         for table in kept.tables.values()
     )

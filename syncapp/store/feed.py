@@ -25,16 +25,17 @@ from syncapp.core.changes import (
 )
 from syncapp.core.clock import Version, instance_of
 from syncapp.core.mapping import Agreement, Kind
+from syncapp.core.relations import MatchKey
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
-from syncapp.store.base import NEVER, Backend, BadValue, ProblemRow, Setup
+from syncapp.store.base import Backend, BadValue, ProblemRow, Setup
 from syncapp.store.changing import change_out
-from syncapp.store.faults import told
 from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.options import option_maps
 from syncapp.store.outgoing import outgoing
 from syncapp.store.sealing import Numbering, seal
+from syncapp.store.unsendable import outgoing_problem
 
 
 class ReadResult(NamedTuple):
@@ -99,8 +100,14 @@ def pick(
     if not (fields or whole or entering):
         return None
     if whole or not paired or status in fields:
-        return Picked(record, RowKind.WHOLE, tuple(sorted(out)))
+        return Picked(record, RowKind.WHOLE, whole_fields(record, out))
     return Picked(record, RowKind.FIELDS, tuple(sorted(fields)))
+
+
+def whole_fields(record: Record, out: Iterable[int]) -> tuple[int, ...]:
+    """Those of the fields ``out`` that a whole record has for others: not what was emptied for want of a target."""
+    entries = record.entries
+    return tuple(sorted(field for field in out if field not in entries or entries[field].seq))
 
 
 def feed_again(record: Record, numbering: Numbering, via: int = 0) -> None:
@@ -270,10 +277,16 @@ class FeedReader:
             columns = sorted({field for item in items for field in item.fields})
             rows = self._backend.rows(table, [item.record.pk for item in items], columns)
             info = self._setup.tables[table]
-            for pk, values in outgoing(self._backend, info, self._maps, columns, rows).items():
+            by_key = self._by_key(table)
+            for pk, values in outgoing(self._backend, info, self._maps, by_key, columns, rows).items():
                 self._values[table, pk] = values | {status: True}
             self._uids.learn(self._references(table, columns, rows.values()))
             self._learn_names(table, items)
+
+    def _by_key(self, table: int) -> Mapping[int, MatchKey]:
+        """The relations of ``table`` that travel by match fields of their targets, which then need not go along."""
+        flow = self._peer.agreement.tables.get(table)
+        return flow.match_out if flow else {}
 
     def _learn_names(self, table: int, items: list[Picked]) -> None:
         """What the elements of unions are called here, where they are not among those that stand in the row."""
@@ -293,7 +306,7 @@ class FeedReader:
         found: dict[int, set[str]] = defaultdict(set)
         for place, column in enumerate(columns):
             info = self._setup.tables[table].fields[column]
-            if not info.target:
+            if not info.target or column in self._by_key(table):
                 continue
             for row in rows:
                 value = row[place]
@@ -318,7 +331,7 @@ class FeedReader:
             lacking = [r for r in records if r.alive and pairs.get(r.id, 1)]
             stopped = self._filters.sift(lacking).stopped
             level = [
-                self._held(Picked(r, RowKind.WHOLE, tuple(sorted(out))))
+                self._held(Picked(r, RowKind.WHOLE, whole_fields(r, out)))
                 for r in lacking
                 if r.id not in stopped and (out := self._peer.agreement.out_fields(r.table))
             ]
@@ -331,9 +344,10 @@ class FeedReader:
         for item in level:
             fields = self._setup.tables[item.record.table].fields
             values = self._values.get((item.record.table, item.record.pk), {})
+            by_key = self._by_key(item.record.table)
             for field in item.fields:
                 target = fields[field].target
-                if target and field in values:
+                if target and field in values and field not in by_key:
                     found |= split_uids([self._uids.translate(target, values[field])])
         return found
 
@@ -397,24 +411,7 @@ class FeedReader:
             self._backend.save_problems(problems)
 
     def _problem(self, record: Record, field: int, value: BadValue, now: int) -> ProblemRow:
-        info = self._setup.tables[record.table]
-        params = {"table": info.label, "field": info.fields[field].name, "value": "…", **told(value)}
-        params["value"] = params.get("shown", "…")
-        return ProblemRow(
-            0,
-            self._peer.link,
-            "out",
-            record.table,
-            record.uid,
-            record.pk,
-            field,
-            value.code,
-            params,
-            None,
-            b"",
-            now,
-            next_try=NEVER,
-        )
+        return outgoing_problem(self._setup, self._peer.link, record, field, value, now)
 
 
 def _sendable(item: Picked, values: dict[int, Any]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from syncapp.core.changes import JournalRow, Record
 from syncapp.store.base import Backend
 from syncapp.store.naming import Names
 from syncapp.store.sealing import Numbering
+from syncapp.store.targets import ByKey
 
 
 class Uids:
@@ -55,6 +56,8 @@ class Uids:
         """A relation value (key, list of keys, None) as uids; keys of rows that do not exist read as None."""
         if value is None:
             return None
+        if isinstance(value, ByKey):
+            return _plain(value)
         if isinstance(value, list):
             found = (self._by_key.get((table, key)) for key in value)
             return sorted(record.uid for record in found if record is not None)
@@ -62,3 +65,8 @@ class Uids:
             return value
         record = self._by_key.get((table, value))
         return record.uid if record is not None else None
+
+
+def _plain(value: ByKey) -> list[Any]:
+    """A relation that travels by match fields, as the codecs know lists."""
+    return [list(part) if isinstance(part, ByKey) else part for part in value]

@@ -75,7 +75,7 @@ class Joiner:
             outcome = Outcome.APPLY
         merged = Merged(outcome, version if entry is None else _joined(entry.version, version))
         if info.merge is Merge.UNION:
-            write.decide(field, cell, merged, self._local_union(joined))
+            write.decide(field, cell, merged, self._local_union(info, joined))
         else:
             value = value_of(joined, places_of(info.type))
             write.decide(field, cell, merged, Local(value))
@@ -95,13 +95,13 @@ class Joiner:
         record = self._targets.get(uid)
         return record.uid if record else uid
 
-    def _local_union(self, parts: Parts) -> Local:
+    def _local_union(self, info: FieldInfo, parts: Parts) -> Local:
         """The elements as local keys. One that was deleted here is remembered, but is in no row any more."""
         keys = []
         for uid in sorted(members(parts)):
             record = self._targets.get(uid) or next(iter(self._uids.records([uid])), None)
             if record is None:
-                return Local.waits("missing_target", uid)
+                return Local.waits("missing_target", uid, target=info.type.target)
             if record.alive:
                 keys.append(record.pk)
         return Local(sorted(keys))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncapp import details
 from syncapp.core.changes import Record, split_uids
-from syncapp.core.mapping import Kind
+from syncapp.core.mapping import Agreement, Kind
+from syncapp.core.relations import EMPTY
 from syncapp.core.rules import Merge
 from syncapp.store.base import Backend, BadValue, FieldInfo, Key, LinkInfo, Setup
 from syncapp.store.faults import fault, shown
-from syncapp.store.options import OptionMap, translated
+from syncapp.store.options import option_maps, translated
 from syncapp.store.parked import Incoming
 from syncapp.store.people import UserFinder
+from syncapp.store.targets import TargetFinder, is_key, targets_of
 
 if TYPE_CHECKING:
     from syncapp.store.writing import Write
@@ -24,7 +26,7 @@ class Local(NamedTuple):
     """A value in local terms. ``ready``: all that it refers to is here; else ``missing`` is a uid that is not.
 
     ``fault``: why it is no value of its field at all. ``code`` and ``params``: of the problem that it is, then or as
-    long as it is not ready.
+    long as it is not ready. ``emptied``: it stands for another value, which refers to what is not here.
     """
 
     value: Any
@@ -33,6 +35,7 @@ class Local(NamedTuple):
     fault: str = ""
     code: str = "value"
     params: dict[str, Any] = {}
+    emptied: bool = False
 
     @classmethod
     def waits(cls, code: str, missing: bytes, **params: Any) -> Local:
@@ -55,15 +58,16 @@ class Resolver:
     """Looks up, once per batch, what incoming changes refer to."""
 
     def __init__(
-        self, backend: Backend, setup: Setup, link: LinkInfo, maps: Mapping[int, OptionMap] | None = None
+        self, backend: Backend, setup: Setup, link: LinkInfo, agreement: Agreement | None = None
     ) -> None:
         self._backend = backend
         self._setup = setup
         self._link = link
-        self._maps = maps or {}
+        self._maps = option_maps(link, agreement) if agreement is not None else {}
         self._keys: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
         self._gone: set[bytes] = set()
+        self._targets = TargetFinder(backend, setup, link, agreement)
         self._users = UserFinder(backend, link.id, link.user_matching)
         self._pending: bool | None = None  # whether the journal has rows; not known yet
 
@@ -73,14 +77,18 @@ class Resolver:
         """Look up the targets of all relations in ``changes``, and the users."""
         wanted: set[bytes] = set()
         people: list[Any] = []
+        by_key: list[tuple[FieldInfo, Any]] = []
         for change in changes:
             fields = self._setup.tables[change.table].fields
             for field, cell in change.cells.items():
                 if fields[field].target:
                     wanted |= _uids(cell.value)
+                    if targets_of(fields[field].type.kind, cell.value):
+                        by_key.append((fields[field], cell.value))
                 elif fields[field].type.kind is Kind.USER:
                     people.append(cell.value)
         self._users.learn(people)
+        self._targets.learn(by_key)
         wanted -= self._asked
         if not wanted:
             return
@@ -126,34 +134,58 @@ class Resolver:
     def local(self, field: FieldInfo, value: Any) -> Local:
         """An incoming value in local terms."""
         if field.type.kind is Kind.RELATION:
-            if value is None:
-                return Local(None)
-            if not isinstance(value, bytes):
-                return Local(None, fault=fault(details.NO_UID))
-            key = self._keys.get(value)
-            return Local(key) if key is not None else Local.waits("missing_target", value)
+            return Local(None) if value is None else self._target(field, value)
         if field.type.kind is Kind.USER:
             return self._local_user(value)
         if field.type.kind is Kind.RELATIONS:
-            return self._local_list(value, union=field.merge is Merge.UNION)
+            return self._local_list(field, value)
         if field.number in self._maps:
             value = translated(self._maps[field.number].into, value)
             if isinstance(value, BadValue):
                 return Local(None, fault=value.args[0], code=value.code)
         return Local(value)
 
-    def _local_list(self, value: Any, *, union: bool) -> Local:
-        if not isinstance(value, list) or not all(isinstance(uid, bytes) for uid in value):
+    def _target(self, field: FieldInfo, value: Any) -> Local:
+        """The row that one value of a relation means."""
+        table = self._setup.tables.get(field.target)
+        label = table.label if table else field.type.target
+        if is_key(value):
+            return self._match(field, value, label)
+        if not isinstance(value, bytes):
+            return Local(None, fault=fault(details.NO_UID))
+        key = self._keys.get(value)
+        if key is not None:
+            return Local(key)
+        if self._link.missing.get(field.number) == EMPTY:
+            return Local(None, emptied=True)
+        return Local.waits("target_deleted" if value in self._gone else "missing_target", value, target=label)
+
+    def _match(self, field: FieldInfo, value: Any, label: str) -> Local:
+        match = self._targets.match(field, value)
+        if match is None:
+            return Local(None, fault=fault(details.NO_MATCH, shown=shown(value)))
+        if len(match.rows) == 1:
+            return Local(match.rows[0])
+        code = "several_match" if match.rows else "none_matches"
+        return Local.waits(code, match.digest, target=label, key=match.shown, count=len(match.rows))
+
+    def _local_list(self, field: FieldInfo, value: Any) -> Local:
+        if not isinstance(value, list):
             return Local(None, fault=fault(details.NO_UIDS))
         keys: set[str] = set()
-        for uid in value:
-            key = self._keys.get(uid)
-            if key is None and union and uid in self._gone:
+        emptied = False
+        for one in value:
+            found = self._target(field, one)
+            if found.fault:
+                return found if is_key(one) else found._replace(fault=fault(details.NO_UIDS))
+            if field.merge is Merge.UNION and found.code == "target_deleted":
                 continue  # a union remembers it, but there is no row of it here any more
-            if key is None:
-                return Local.waits("missing_target", uid)
-            keys.add(key)
-        return Local(sorted(keys))
+            if not found.ready:
+                return found
+            emptied = emptied or found.emptied
+            if found.value is not None:
+                keys.add(found.value)
+        return Local(sorted(keys), emptied=emptied)
 
     def _local_user(self, value: Any) -> Local:
         if value is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from syncapp.core import mapping
+from syncapp.core import mapping, relations
 from syncapp.errors import N_, render
 
 #: state → its word.
@@ -100,6 +100,14 @@ SUSPENDED: dict[str, str] = {
     mapping.SUSPENDED_USERS: N_(
         'Users are found by {here} here and by {there} in the other program, so "{field}" does not flow. Set '
         "user_matching of the link to the same in both programs."
+    ),
+    relations.NO_TARGET: N_(
+        'The targets of "{field}" ({here} here, {there} there) are not exchanged with each other. Map both tables on '
+        'this link, or let the receiver find them by match fields (missing = "match").'
+    ),
+    relations.NO_MATCH_FIELDS: N_(
+        'Records that "{field}" refers to ({here} here, {there} there) cannot be found by match fields: they have none '
+        "in the receiving program, or the other one has not got these. Set match_by of that table."
     ),
     mapping.SUSPENDED_LATER: N_(
         'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'

@@ -10,8 +10,27 @@ from collections.abc import Iterable
 
 from syncapp.core.changes import Record
 from syncapp.core.mapping import Agreement
-from syncapp.store.base import Backend, ProblemRow
+from syncapp.store.base import NEVER, Backend, BadValue, ProblemRow, Setup
+from syncapp.store.faults import told
 from syncapp.store.sealing import Numbering
+
+
+def outgoing_problem(
+    setup: Setup, link: int, record: Record, field: int, value: BadValue, now: int
+) -> ProblemRow:
+    """A value that cannot be sent, as a problem."""
+    table = setup.tables[record.table]
+    said = told(value)
+    params = {
+        "table": table.label,
+        "field": table.fields[field].name,
+        "value": said.get("shown", "…"),
+        **said,
+    }
+    return ProblemRow(
+        *(0, link, "out", record.table, record.uid, record.pk, field, value.code, params, None, b"", now),
+        next_try=NEVER,
+    )
 
 
 def feed_anew(

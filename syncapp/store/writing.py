@@ -43,10 +43,11 @@ class Verdict:
     """What was decided for one field; ``held`` says why it cannot be written yet.
 
     Of a sum or a union: the ``parts`` that it then has, whether they go ``back`` to the peer too since they are more
-    than it sent, and the value that a lost baseline made.
+    than it sent, and the value that a lost baseline made. Of a relation: whether it was ``emptied``, since what
+    it refers to is not here.
     """
 
-    __slots__ = ("back", "cell", "held", "loser", "merged", "parts", "value")
+    __slots__ = ("back", "cell", "emptied", "held", "loser", "merged", "parts", "value")
 
     def __init__(self, cell: Cell, merged: Merged, value: Any, held: Held | None = None) -> None:
         self.cell = cell
@@ -55,6 +56,7 @@ class Verdict:
         self.held = held
         self.parts: Parts = ()
         self.back = False
+        self.emptied = False
         self.loser: Loser | None = None
 
 
@@ -97,6 +99,7 @@ class Write:
             self.versions[field] = entry.version
         readable = local.ready and not local.fault
         verdict = Verdict(cell, merged, local.value if readable else cell.value)
+        verdict.emptied = local.emptied
         if local.fault and merged.outcome.writes:
             verdict.held = (local.code, {"value": _short(cell.value), **told(local.fault)}, None)
         elif not local.ready and merged.outcome.writes:
@@ -225,6 +228,7 @@ class Writer:
                 write.failed = Failure(local.code, params)
                 return {}
             verdict.value = values[field] = local.value
+            verdict.emptied = local.emptied
         return values
 
     def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:

@@ -265,7 +265,7 @@ class Judge:
     def _judge_reason(self, link: LinkPlan, here: Instance, source: Instance, problem: Parked) -> None:
         database = here.database
         match problem.code:
-            case "missing_target":
+            case "missing_target" | "target_deleted":
                 self._judge_missing(link, here, source, problem)
             case "not_unique":
                 taken = [

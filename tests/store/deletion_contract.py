@@ -392,7 +392,7 @@ class DeletionContract:
         batch = b.read(1)
         assert batch is not None
         b.acked(1, batch, a.apply(1, batch))
-        assert a.codes == ["missing_target", "missing_target"]
+        assert a.codes == ["target_deleted", "target_deleted"]
         b.write(TAG, tag_there, name="t2")
         b.write(PLACE, home_there, name="home2")
         settle([b, a])
@@ -644,7 +644,7 @@ class DeletionContract:
         a.clock.wait()
         b.write(CLIENT, ann_there, tags=[tag_there])
         assert send(b, 1) is not None
-        assert a.codes == ["missing_target"]
+        assert a.codes == ["target_deleted"]
         settle([a, b])
         assert everywhere([a, b], CLIENT, "name", "tags") == [("Ann", [])]
         assert a.codes == b.codes == []

@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +29,7 @@ from syncapp.store.introspect import describe
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.store import Store
 from tests.store.programs import Clock
-from tests.store.replicas import Maker, Network, Replica, SqliteReplica
+from tests.store.replicas import Maker, Network, Replica, Shelf, SqlReplica
 from tests.vendors import SQLITE, native
 
 
@@ -133,10 +132,19 @@ class MemoryKin(Replica):
         def offer(label: str, entry: Any) -> FieldOffer:
             flows = entry.name in tables[label].fields
             number = self._fields[label, entry.name]
-            return FieldOffer(number, entry.name, entry.name, entry.type, flows, flows, system=entry.system)
+            missing = tables[label].missing.get(entry.name, "hold")
+            return FieldOffer(
+                number, entry.name, entry.name, entry.type, flows, flows, system=entry.system, missing=missing
+            )
 
         return tuple(
-            TableOffer(number, label, label, tuple(offer(label, e) for e in self._described[label].fields))
+            TableOffer(
+                number,
+                label,
+                label,
+                tuple(offer(label, entry) for entry in self._described[label].fields),
+                tuple(self._fields[label, name] for name in tables[label].match_by),
+            )
             for label, number in self._numbers.items()
         )
 
@@ -195,12 +203,12 @@ class MemoryKin(Replica):
                 break
 
 
-class SqliteKin(SqliteReplica):
-    """A program with a database file of its own. Values are what the ORM takes, relations are local keys."""
+class SqlKin(SqlReplica):
+    """A program with a database of its own. Values are what the ORM takes, relations are local keys."""
 
-    def __init__(self, letter: str, alias: str, tables: Tables, peers: dict[str, bool]) -> None:
+    def __init__(self, letter: str, alias: str, peers: dict[str, bool]) -> None:
         self._peers = peers
-        super().__init__(letter, alias, toml(peers, tables))
+        super().__init__(letter, alias)
 
     def set_up(self, tables: Tables, user_matching: str = "login") -> None:
         from syncapp.store import config
@@ -277,7 +285,10 @@ class KinMaker(Maker):
                 replicas[letter] = MemoryKin(letter, clock, tables, dict(enumerate(peers.values(), 1)))
                 replicas[letter].links = dict(enumerate(peers, 1))
             else:
-                sql = SqliteKin(letter, self._database(letter), tables, peers)
+                alias = f"replica_{letter}"
+                self._shelf.copy(self.kind, alias, toml(peers, tables))
+                self._databases.callback(self._shelf.drop, self.kind, alias)
+                sql = SqlKin(letter, alias, peers)
                 sql.links = {sql.names[peer]: peer for peer in peers}
                 replicas[letter] = sql
         return Network(replicas, links)
@@ -301,13 +312,14 @@ def toml(peers: dict[str, bool], tables: Tables, user_matching: str = "login") -
 
 @pytest.fixture(params=["memory", "sqlite"])
 def make(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+    request: pytest.FixtureRequest, shelf: Shelf, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[KinMaker]:
     """Makes a network: ``make(["ab", "cb"], {"crm.Tag": Shared(["name"])})``."""
     if request.param == "sqlite" and native() != SQLITE:
         pytest.skip("the run's own database is another one")
-    found = request.getfixturevalue("template") if request.param == "sqlite" else None
     with django_db_blocker.unblock():
-        maker = KinMaker(request.param, tmp_path, found)
-        yield maker
-        maker.close()
+        maker = KinMaker(request.param, shelf)
+        try:
+            yield maker
+        finally:
+            maker.close()

@@ -251,6 +251,24 @@ def test_a_map_that_is_not_one_to_one_may_be_received() -> None:
     apply(PASSIVE.replace('name = "both"', 'name = { direction = "download", map = { a = "x", b = "x" } }'))
 
 
+def test_targets_found_by_match_fields_need_no_fields_of_their_own() -> None:
+    tag = '[[link.table]]\ntable = "crm.Tag"\nmatch_by = ["name"]\n'
+    text = PASSIVE + 'tags = { direction = "both", missing = "match" }\n' + tag
+    apply(text)
+    catalogued = catalogue.link_catalogue(Link.objects.get().pk)
+    offers = {table.label: table for table in catalogued}
+    assert offers["crm.Tag"].match_by == (number("crm.Tag.name"),)
+    assert [f.missing for f in offers["crm.Client"].fields if f.name == "tags"] == ["match"]
+    assert apply(config.export()) == []
+
+
+def test_a_relation_that_must_be_filled_in_cannot_be_left_empty() -> None:
+    text = PASSIVE.replace("crm.Client", "crm.Order").replace('name = "both"', 'client = "off"')
+    (error,) = refused(text.replace('"off"', '{ direction = "both", missing = "empty" }'))
+    assert 'field "crm.Order.client" must be filled in, so missing = "empty" cannot be' in error
+    apply(text.replace('"off"', '{ direction = "upload", missing = "empty" }'))
+
+
 # -- export -------------------------------------------------------------------------------------------------
 
 

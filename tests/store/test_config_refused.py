@@ -80,9 +80,13 @@ FIELDS: Cases = {
         'name = { direction = "both", map = { a = "x", b = "x" } }',
         [f'{NAME}: the map gives "x" for more than one value'],
     ),
-    "missing = match": (
+    "missing on a user": (
         'manager = { direction = "both", missing = "match" }',
-        ['field "crm.Client.manager": missing = "match" is not available', '"missing" must be left out'],
+        ['field "crm.Client.manager": "missing" must be left out'],
+    ),
+    "match without match fields": (
+        'tags = { direction = "both", missing = "match" }',
+        ['field "crm.Client.tags": its target "crm.Tag" is to be found by match fields, but has none'],
     ),
     "unknown value of missing": (
         'name = { direction = "both", missing = "wait" }',

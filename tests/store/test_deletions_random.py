@@ -159,8 +159,8 @@ class Lives:
     def judge_problems(self) -> None:
         for party in self.parties:
             for problem in party.problems:
-                assert problem.code in ("missing_target", "protected"), problem
-                if problem.code == "missing_target":
+                assert problem.code in ("missing_target", "target_deleted", "protected"), problem
+                if problem.code != "protected":
                     target = party.known(problem.waits_for or b"")
                     assert target is None or not target.alive, f"waits for what is here: {problem}"
 

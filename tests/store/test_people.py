@@ -7,9 +7,9 @@ import pytest
 from syncapp.core.mapping import FieldOffer, FieldType, Kind, TableOffer, agree
 from syncapp.store.people import Names, digest_of, names_of, same_people
 from tests.store.kin import KinMaker, Shared, make
-from tests.store.replicas import Network, template
+from tests.store.replicas import Network, shelf
 
-__all__ = ["make", "template"]
+__all__ = ["make", "shelf"]
 
 TABLES = {
     "crm.Client": Shared(["name", "manager"]),

@@ -187,8 +187,6 @@ def _field(name: str, full: str, value: Any, link: str, parent: Reader) -> Field
     direction = _direction(written, full, link, parent.errors) if reader.has("direction") else Direction.OFF
     transform = transforms.read(reader)
     missing = reader.choice("missing", MISSING)
-    if missing in ("match", "empty"):
-        reader.errors.append(NotAvailable(place=reader.place, what=f'missing = "{missing}"'))
     spec = FieldSpec(
         name=name,
         direction=direction,

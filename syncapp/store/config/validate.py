@@ -15,13 +15,16 @@ import msgspec
 
 from syncapp.core.address import parse_address
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, Kind, TableOffer
+from syncapp.core.relations import EMPTY, MATCH, UNMATCHABLE
 from syncapp.errors import (
     BadAddress,
     BadMatchField,
     DuplicateLink,
     DuplicatePeerField,
     DuplicateTable,
+    EmptyRequired,
     LinkAddress,
+    MatchNeedsFields,
     MissingAddress,
     MissingPassword,
     NotAvailable,
@@ -152,7 +155,7 @@ class _Validator:
         self.env = env
         self.errors = errors
         self.peer = _Peer(peer)
-        self.listed = {table.label.lower() for table in spec.tables}
+        self.listed = {table.label.lower(): table for table in spec.tables}
 
     def plan(self) -> LinkPlan:
         self._check_address()
@@ -284,14 +287,35 @@ class _Validator:
         return tuple(kept)
 
     def _check_kind(self, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
-        link, kind, target = self.spec.name, entry.type.kind, entry.type.target
+        link, kind = self.spec.name, entry.type.kind
         if kind is Kind.KEY and not spec.confirm:
             self.errors.append(UnconfirmedKey(link=link, field=full, direction=spec.direction.value))
         if kind is Kind.FILE:
             # Without its content a file's name would point to nothing at the peer.
             self.errors.append(NotAvailable(place=f'Link "{link}", field "{full}"', what="a file field"))
-        if kind in _RELATIONS and target.lower() not in self.listed:
-            self.errors.append(TargetNotLinked(link=link, field=full, target=target))
+        if kind in _RELATIONS:
+            self._check_target(entry, spec, full)
+
+    def _check_target(self, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
+        """A relation leads somewhere: to a table of the link, or it is said what else is to become of it."""
+        params = {"link": self.spec.name, "field": full, "target": entry.type.target}
+        listed = self.listed.get(entry.type.target.lower())
+        if spec.missing not in (MATCH, EMPTY):
+            if listed is None:
+                self.errors.append(TargetNotLinked(**params))
+            return
+        if not spec.direction.receives:
+            return
+        if spec.missing == EMPTY and entry.type.kind is Kind.RELATION and not entry.type.null:
+            self.errors.append(EmptyRequired(**params))
+        table = self.catalogue.get(entry.type.target.lower())
+        kinds = (
+            [table.fields[n].type.kind for n in listed.match_by if n in table.fields]
+            if table and listed
+            else []
+        )
+        if spec.missing == MATCH and (not kinds or UNMATCHABLE & set(kinds)):
+            self.errors.append(MatchNeedsFields(**params))
 
     def _check_peer(self, table: CatalogueTable, entry: CatalogueField, spec: FieldSpec, full: str) -> None:
         """Compare with the peer's field, where the peer's catalogue is known from an earlier contact."""
