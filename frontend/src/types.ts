@@ -43,6 +43,8 @@ export interface LinkReport {
   code: string;
   log: boolean;
   reason_code: string;
+  /** Deletions that the other program has not confirmed yet. */
+  deletions_waiting: number;
   suspended: SuspendedField[];
   warnings: string[];
 }

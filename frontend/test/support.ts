@@ -54,6 +54,7 @@ export function link(changes: Partial<LinkReport> = {}): LinkReport {
     code: "",
     log: true,
     reason_code: "",
+    deletions_waiting: 0,
     suspended: [],
     warnings: [],
     ...changes,
