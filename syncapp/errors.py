@@ -879,8 +879,8 @@ class ValidationRefused(ChangeError):
 class HostCodeFailed(ChangeError):
     code = "host_code"
     template = N_(
-        'Table "{table}", record {record}: this program\'s own code failed while it was saved ({detail}). The '
-        "program's log says more."
+        'Table "{table}", record {record}: this program\'s own code failed while it was saved or deleted '
+        "({detail}). The program's log says more."
     )
 
 

@@ -73,7 +73,9 @@ class Applier:
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
         context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
         # Not the set itself: it is another one after each look at who waits.
-        self._deletions = Deletions(context, self._resolver, lambda names: self._arrived.update(names))
+        self._deletions = Deletions(
+            context, self._resolver, lambda names: self._arrived.update(names), self._herald
+        )
         self._graves = Graves(
             context,
             complete=lambda change: self._complete([change])[0],

@@ -19,8 +19,10 @@ import msgspec
 from syncapp.core.changes import WHOLE, Entry, Record, RowKind
 from syncapp.core.liveness import Judgement, Ruling, on_deletion
 from syncapp.core.merge import merge_field
+from syncapp.errors import HostCodeFailed
 from syncapp.store.base import Backend, RowRefused, Setup
 from syncapp.store.graves import Graves
+from syncapp.store.heralds import Herald
 from syncapp.store.lives import Context, Lives
 from syncapp.store.locking import BUSY
 from syncapp.store.parked import Incoming
@@ -45,7 +47,11 @@ class Deletions(Lives):
     """
 
     def __init__(
-        self, context: Context, resolver: Resolver, arrived: Callable[[Iterable[bytes]], None]
+        self,
+        context: Context,
+        resolver: Resolver,
+        arrived: Callable[[Iterable[bytes]], None],
+        herald: Herald | None = None,
     ) -> None:
         super().__init__(context)
         self._resolver = resolver
@@ -53,6 +59,7 @@ class Deletions(Lives):
         #: Deletions of rows that others still refer to: they wait for the end.
         self._pending: list[tuple[Incoming, bytes]] = []
         self._doomed: dict[Place, _Doomed] = {}
+        self._herald = herald
 
     # -- sorting out ----------------------------------------------------------------------------------------
 
@@ -228,6 +235,8 @@ class Deletions(Lives):
             lost = {fields[n].name: row.get(fields[n].name) for n in judgement.lost if n in fields}
             newest = max((item.record.entries[n].version for n in judgement.lost), key=lambda v: v.stamp)
             self.conflict(change, record, False, lost, judgement.version, newest)
+        if self._herald is not None:
+            self._herald.deleted(record.table, record.pk)
         names = {record.uid, *change.names}
         self._resolver.gone(names)
         self._arrived(names)
@@ -258,4 +267,5 @@ class Deletions(Lives):
     def _refused(self, item: _Doomed, refused: RowRefused) -> None:
         label = self.setup.tables[item.record.table].label
         params = {"table": label, "record": item.record.pk, "detail": refused.detail}
-        self.ledger.park(item.change, 0, BUSY if refused.code == BUSY else "change", params)
+        code = refused.code if refused.code in (BUSY, HostCodeFailed.code) else "change"
+        self.ledger.park(item.change, 0, code, params)

@@ -49,6 +49,14 @@ class HostBackend(Protocol):
         """
         ...
 
+    def remove_row(self, table: int, pk: str) -> None:
+        """Let the model delete a row that nothing refers to any more. Not muted, as `save_row`.
+
+        Raises:
+            RowRefused: the model's code (``host_code``) or the database refuses, or the row is still there.
+        """
+        ...
+
     def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
         """(record id, field) → what is known of it."""
         ...

@@ -256,6 +256,11 @@ class MemoryBackend(MemoryDeletion):
             db.host[table](pk)
         return Saved(pk)
 
+    def remove_row(self, table: int, pk: str) -> None:
+        self.database.remove(table, pk)
+        if table in self.database.host_removed:
+            self.database.host_removed[table](pk)
+
     def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
         return {key: found for key, found in self.database.alternations.items() if key[0] in records}
 

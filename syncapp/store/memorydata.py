@@ -79,6 +79,7 @@ class MemoryDatabase:
         self.user_matches: dict[tuple[int, bytes], UserMatch] = {}
         #: The program's own code by table: called with the key of a row that was just saved through it.
         self.host: dict[int, Callable[[str], None]] = {}
+        self.host_removed: dict[int, Callable[[str], None]] = {}
         self.alternations: dict[tuple[int, int], Alternation] = {}
         self.announced: list[tuple[str, Event]] = []
         self.problems: dict[int, ProblemRow] = {}

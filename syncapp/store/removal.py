@@ -16,6 +16,7 @@ from syncapp.core.clock import Version
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.deletionbase import ArchiveRow, OnDelete, Reference
 from syncapp.store.locking import BUSY
+from syncapp.store.saving import remove_rows
 
 
 class Place(NamedTuple):
@@ -64,6 +65,7 @@ class Remover:
 
     def __init__(self, backend: Backend, setup: Setup, link: int, now: int) -> None:
         self._backend = backend
+        self._setup = setup
         self._link = link
         self._now = now
         self._tables = {info.label: info for info in setup.tables.values()}
@@ -227,7 +229,7 @@ class Remover:
         order: dict[str, list[str]] = {}
         for place in reversed(list(plan.causes)):
             order.setdefault(place.label, []).append(place.pk)
-        self._backend.delete_rows(list(order.items()))
+        remove_rows(self._backend, self._setup, self._setup.links[self._link], order)
         consequences += self._gone(plan.causes.keys() - {root.place for root in roots}, versions)
         return rows, consequences
 

@@ -11,7 +11,7 @@ record's field does not stay as it was applied; beyond some times what comes is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -174,6 +174,28 @@ class Saver:
             detail = ", ".join(sorted(names[field].name for field in disputed))
             raise RowRefused(detail, "ping_pong", dict.fromkeys(held, detail))
         self._backend.save_alternations(found)
+
+
+def remove_rows(backend: Backend, setup: Setup, link: LinkInfo, order: Mapping[str, Collection[str]]) -> None:
+    """Remove rows by the label of their table, those that refer to others first; where it is said, by their models.
+
+    What the models' own code does beside it is noticed by the triggers; the rows themselves the caller accounts for.
+    """
+    saved = {setup.tables[table].label: table for table in link.saved if table in setup.tables}
+    bulk: list[tuple[str, Collection[str]]] = []
+    for label, pks in order.items():
+        if label not in saved:
+            bulk.append((label, pks))
+            continue
+        if bulk:
+            backend.delete_rows(bulk)
+            bulk = []
+        with during(Applying(link.name)):
+            for pk in pks:
+                backend.remove_row(saved[label], pk)
+        backend.drain_rows(saved[label], pks)
+    if bulk:
+        backend.delete_rows(bulk)
 
 
 def _digest(value: Any) -> bytes:

@@ -241,7 +241,8 @@ class Writer:
             for (write, _), key in zip(items, keys, strict=True):
                 write.record.pk = key
 
-        if self._rows is not None and self._rows.handles(table):
+        # What comes back to life is put back as it was.
+        if self._rows is not None and self._rows.handles(table) and group[0][0].kept is None:
             self._rows.write(table, group)
         else:
             self._in_bulk_or_singly(table, group, some)

@@ -61,6 +61,19 @@ class Receiver:
         batch = Batch(Cursor(start, tag), Cursor(self._seq, b"t" * 8), [PEER], [section])
         return self.store.apply(self.linked.link, batch, self.agreement, self.token)
 
+    def take_both(self, *records: tuple[str, bytes, dict[str, Any]]) -> Applied:
+        """Apply new records as one batch."""
+        self._time = max(self._time, self.store.backend.now()) + 10
+        start, self._seq = self._seq, self._seq + 1
+        sections = []
+        for label, uid, values in records:
+            row = Row(uid, int(RowKind.WHOLE), [WireVersion(self._time, 0)], list(values.values()))
+            columns = [self.linked.numbers[f"{label}.{name}"] for name in values]
+            sections.append(Section(self.linked.tables[label], columns, [row]))
+        tag = b"t" * 8 if start else b""
+        batch = Batch(Cursor(start, tag), Cursor(self._seq, b"t" * 8), [PEER], sections)
+        return self.store.apply(self.linked.link, batch, self.agreement, self.token)
+
     def local(self, label: str, pk: Any) -> set[str]:
         """The fields of a record whose latest change is this program's own."""
         with self.store.backend.transaction():
@@ -300,3 +313,26 @@ def test_what_the_code_asked_for_after_the_commit_is_forgotten_with_the_record(r
         post_save.disconnect(later, sender=Place)
     assert done == ["good"]
     assert [code for code, _, _ in receiver.problems] == ["host_code"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_triggers_listen_although_others_were_written_in_bulk_before(receiver: Receiver) -> None:
+    """One batch: a place in bulk, its echo muted; then a ticket, whose handler makes a country."""
+    models.LinkTable.objects.exclude(table__label="testapp.Ticket").update(options={})
+    catalogue.bump("default")
+
+    def keep(sender: Any, instance: Ticket, **kwargs: Any) -> None:
+        Country.objects.create(code="xx", name="kept")
+
+    post_save.connect(keep, sender=Ticket)
+    try:
+        receiver.take_both(
+            ("testapp.Place", b"p" * 16, {"name": "Bar", "parent": None}),
+            ("testapp.Ticket", b"t" * 16, {"title": "One", "place": b"p" * 16}),
+        )
+    finally:
+        post_save.disconnect(keep, sender=Ticket)
+    assert receiver.problems == []
+    assert [(row.table, row.pk) for row in drain()] == [(receiver.linked.tables["testapp.Country"], "xx")]
+    Place.objects.update(name="Bistro")
+    assert len(drain()) == 1, "and they go on listening after the commit"

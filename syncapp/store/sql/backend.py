@@ -241,6 +241,9 @@ class SqlBackend:
     def save_row(self, table: int, pk: str, values: Mapping[int, Any]) -> Saved:
         return self._saver.save(self._layout().table(table), pk, values)
 
+    def remove_row(self, table: int, pk: str) -> None:
+        self._saver.remove(self._layout().table(table), pk)
+
     def alternations(self, records: Collection[int]) -> dict[tuple[int, int], Alternation]:
         return self._saver.alternations(records)
 

@@ -199,8 +199,10 @@ class Database:
 
     def listen(self) -> None:
         """From here on, until `mute` is called again, what is written is a change of this program."""
-        self._unmute()
-        self._muted = None
+        # Not `_unmute`: where the flag falls at COMMIT, that would be too late here.
+        if self._muted is not None:
+            self.dialect.set_applying(self.connection, False)
+            self._muted = None
 
     def _unmute(self) -> None:
         if self._muted is not None and (self._nested or not self.dialect.flag_falls):

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - only quoted names are put into statements, values are parameters
 """Writing rows through their models: the program's own ``clean()``, ``save()`` and signal handlers run."""
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from syncapp.store.bindings import FieldBinding
 from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.layout import Layout, TableLayout, references_of
+from syncapp.store.sql.referrers import memberships
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,29 @@ class RowSaver:
             raise RowRefused(f"{type(error).__name__}: {error}", "host_code") from error
         self._refers(layout, instance)
         return Saved(self._key(layout, instance), touched)
+
+    def remove(self, layout: TableLayout, pk: str) -> None:
+        """Let the model delete the row."""
+        model, database = layout.binding.model, self._database
+        # What holds the row through a many-to-many has been accounted for by whoever removes it.
+        database.mute()
+        for table, column in memberships(model):
+            sql = f"DELETE FROM {database.quote(table)} WHERE {database.quote(column)} = %s"
+            database.run(sql, [layout.raw_key(pk)])
+        database.listen()
+        # A child's parent is a record of its own.
+        options = {"keep_parents": True} if model._meta.parents else {}
+        try:
+            with transaction.atomic(using=database.using):
+                self._load(layout, pk).delete(**options)
+        except (DatabaseError, RowRefused):
+            raise
+        except Exception as error:
+            logger.exception("Deleting %s %s failed", layout.binding.label, pk)
+            raise RowRefused(f"{type(error).__name__}: {error}", "host_code") from error
+        rows = model._base_manager.using(database.using)
+        if rows.filter(pk=_key_value(layout.binding.pk_field, pk)).exists():
+            raise RowRefused("its delete() does not remove the row", "host_code")
 
     # -- instances --
 
