@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncapp.core.kinds import FieldType, Kind
 from syncapp.store.introspect import field_type
-from syncapp.store.sql.codecs import Codec
+from syncapp.store.sql.codec import Codec
 from syncapp.store.sql.dialect import dialect_of
 from syncapp.store.values import ip_text, same
 from tests.testapp.models import Everything

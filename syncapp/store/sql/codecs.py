@@ -7,13 +7,11 @@ is looked at at once, and only one that holds something odd is gone through valu
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from syncapp import details
@@ -21,58 +19,11 @@ from syncapp.core.kinds import FieldType, Kind
 from syncapp.store.base import BadValue
 from syncapp.store.faults import fault, shown
 from syncapp.store.jsonvalues import json_fault, read_json, write_json
-from syncapp.store.values import checker, ip_text
+from syncapp.store.sql.codec import WIDE, Codec, JsonNull, address, bad, binary, floating, integer
+from syncapp.store.values import checker
 
-Convert = Callable[[Any], Any]
-
-_NULL = type(None)
 #: Numbers of more digits than this come back changed from SQLite's 8-byte floating point.
 EXACT_DIGITS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """One field's values: ``read`` raw → wire (None: the same), ``write`` wire → raw (None: the same).
-
-    ``raw`` are the Python types that ``read`` expects. ``sound`` looks at all non-null values of a column and says
-    whether they are good as they are; ``check`` says why a wire value cannot be stored.
-    """
-
-    raw: frozenset[type]
-    check: Callable[[Any], str]
-    read: Convert | None = None
-    write: Convert | None = None
-    sound: Callable[[Sequence[Any]], bool] | None = None
-
-    def read_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Wire values of a column of raw ones."""
-        types = set(map(type, values))
-        if types <= self.raw | {_NULL}:
-            if self.read is None:
-                present = values if _NULL not in types else [value for value in values if value is not None]
-                if self.sound is None or not present or self.sound(present):
-                    return values
-            else:
-                read = self.read
-                return [None if value is None else read(value) for value in values]
-        return [self.read_value(value) for value in values]
-
-    def read_value(self, value: Any) -> Any:
-        """The wire value of one raw value, or a `BadValue`."""
-        if value is None or isinstance(value, BadValue):
-            return value
-        if type(value) not in self.raw:
-            return _bad(details.OTHER_TYPE, value)
-        wire = value if self.read is None else self.read(value)
-        if isinstance(wire, BadValue):
-            return wire
-        found = self.check(wire)
-        return BadValue(found) if found else wire
-
-    def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Raw values of a column of wire ones, which have passed `check`."""
-        write = self.write
-        return values if write is None else [None if value is None else write(value) for value in values]
 
 
 def sqlite_codec(type: FieldType, zone: tzinfo | None) -> Codec:
@@ -93,25 +44,6 @@ def _text(type: FieldType, zone: tzinfo | None) -> Codec:
     return Codec(frozenset({str}), checker(type), sound=sound)
 
 
-def _integer(type: FieldType, zone: tzinfo | None) -> Codec:
-    low, high = type.low, type.high
-
-    def sound(values: Sequence[int]) -> bool:
-        return (low is None or min(values) >= low) and (high is None or max(values) <= high)
-
-    return Codec(frozenset({int}), checker(type), sound=sound)
-
-
-def _float(type: FieldType, zone: tzinfo | None) -> Codec:
-    return Codec(frozenset({float, int}), checker(type), sound=lambda values: all(map(math.isfinite, values)))
-
-
-def _binary(type: FieldType, zone: tzinfo | None) -> Codec:
-    length = type.length
-    sound = None if length is None else lambda values: max(map(len, values)) <= length
-    return Codec(frozenset({bytes}), checker(type), sound=sound)
-
-
 def _key(type: FieldType, zone: tzinfo | None) -> Codec:
     # Read as text by the statement itself; written as text, which the column's affinity turns into a number.
     return Codec(frozenset({str}), checker(type))
@@ -122,13 +54,9 @@ def _key(type: FieldType, zone: tzinfo | None) -> Codec:
 
 def _boolean(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: int) -> Any:
-        return bool(value) if value in (0, 1) else _bad(details.NO_TRUTH, value)
+        return bool(value) if value in (0, 1) else bad(details.NO_TRUTH, value)
 
     return Codec(frozenset({int}), checker(type), read, int)
-
-
-#: Django's decimals may have any number of digits; Python's own default keeps 28.
-_WIDE = Context(prec=1000)
 
 
 def _decimal(type: FieldType, zone: tzinfo | None) -> Codec:
@@ -140,11 +68,11 @@ def _decimal(type: FieldType, zone: tzinfo | None) -> Codec:
         try:
             # repr() is the shortest text that means this float, so 12.35 is not 12.3499999….
             number = Decimal(repr(value) if value.__class__ is float else value)
-            number = number.quantize(unit, context=_WIDE)
+            number = number.quantize(unit, context=WIDE)
         except InvalidOperation:
-            return _bad(details.NO_DECIMAL, value)
+            return bad(details.NO_DECIMAL, value)
         if not number.is_finite():
-            return _bad(details.NOT_FINITE, value)
+            return bad(details.NOT_FINITE, value)
         text = format(number, "f")
         text = text if number or text[0] != "-" else text[1:]
         found = check(text) if len(text) > digits else ""
@@ -173,33 +101,14 @@ def _uuid(type: FieldType, zone: tzinfo | None) -> Codec:
         try:
             return str(uuid.UUID(value))
         except ValueError:
-            return _bad(details.NO_UUID, value)
+            return bad(details.NO_UUID, value)
 
     return Codec(frozenset({str}), checker(type), read, lambda value: value.replace("-", ""))
 
 
-def _ip(type: FieldType, zone: tzinfo | None) -> Codec:
-    def read(value: str) -> Any:
-        try:
-            return ip_text(value)
-        except ValueError:
-            return _bad(details.NO_ADDRESS, value)
-
-    return Codec(frozenset({str}), checker(type), read)
-
-
 def _json(type: FieldType, zone: tzinfo | None) -> Codec:
     codec = Codec(frozenset({str}), json_fault, read_json, write_json)
-    return codec if type.null else _JsonNull(codec.raw, codec.check, codec.read, codec.write)
-
-
-class _JsonNull(Codec):
-    """JSON in a column that takes no NULL: there, None is JSON's own null."""
-
-    __slots__ = ()
-
-    def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        return [write_json(value) for value in values]
+    return codec if type.null else JsonNull(codec.raw, codec.check, codec.read, codec.write)
 
 
 # -- time ---------------------------------------------------------------------------------------------------
@@ -214,9 +123,9 @@ def _date(type: FieldType, zone: tzinfo | None) -> Codec:
         # A full moment at midnight is a date too: that is how some programs write it.
         day = value[:10]
         if len(value) != 10 and value[10:] not in (" 00:00:00", "T00:00:00"):
-            return _bad(details.NO_DATE, value)
+            return bad(details.NO_DATE, value)
         good = day[4:8:3] == "--" and _parses(date.fromisoformat, day)
-        return day if good else _bad(details.NO_DATE, value)
+        return day if good else bad(details.NO_DATE, value)
 
     return Codec(frozenset({str}), checker(type), read)
 
@@ -225,7 +134,7 @@ def _time(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: str) -> Any:
         match = _TIME.fullmatch(value)
         if match is None or not _parses(time.fromisoformat, match[1]):
-            return _bad(details.NO_TIME, value)
+            return bad(details.NO_TIME, value)
         return _clock(match[1]) + _fraction(match[2])
 
     return Codec(frozenset({str}), checker(type), read)
@@ -237,13 +146,13 @@ def _datetime(type: FieldType, zone: tzinfo | None) -> Codec:
     def read(value: str) -> Any:
         match = _DATETIME.fullmatch(value)
         if match is None:
-            return _bad(details.NO_MOMENT, value)
+            return bad(details.NO_MOMENT, value)
         day, clock, fraction, offset = match.groups()
         text = f"{day}T{_clock(clock or '00:00')}"
         if offset not in (None, "Z", "+00:00") or here is not None:
             return _shifted(text, fraction, offset, here)
         if not _parses(datetime.fromisoformat, text):
-            return _bad(details.NO_MOMENT, value)
+            return bad(details.NO_MOMENT, value)
         return f"{text}{_fraction(fraction)}Z"
 
     def write(value: str) -> str:
@@ -281,7 +190,7 @@ def _shifted(text: str, fraction: str | None, offset: str | None, zone: tzinfo |
             return BadValue(fault(details.NO_SUCH_HOUR, shown=shown(text), zone=str(zone)))
         return utc.isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        return _bad(details.NO_MOMENT, text)
+        return bad(details.NO_MOMENT, text)
 
 
 def _clock(text: str) -> str:
@@ -301,26 +210,22 @@ def _parses(parse: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _bad(text: str, value: Any) -> BadValue:
-    return BadValue(fault(text, shown=shown(value)))
-
-
 _MAKERS: dict[Kind, Callable[[FieldType, tzinfo | None], Codec]] = {
     Kind.TEXT: _text,
     Kind.FILE: _text,
-    Kind.INTEGER: _integer,
-    Kind.DURATION: _integer,
+    Kind.INTEGER: integer,
+    Kind.DURATION: integer,
     Kind.BOOLEAN: _boolean,
     Kind.STATUS: _boolean,
     Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
+    Kind.FLOAT: floating,
     Kind.DATE: _date,
     Kind.TIME: _time,
     Kind.DATETIME: _datetime,
     Kind.UUID: _uuid,
-    Kind.IP: _ip,
+    Kind.IP: address,
     Kind.JSON: _json,
-    Kind.BINARY: _binary,
+    Kind.BINARY: binary,
     Kind.RELATION: _key,
     Kind.USER: _key,
     Kind.KEY: _key,

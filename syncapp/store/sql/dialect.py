@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.store.base import RowRefused
-from syncapp.store.sql.codecs import Codec
+from syncapp.store.sql.codec import Codec
 
 
 class Place(NamedTuple):

@@ -12,7 +12,7 @@ from syncapp.core.mapping import FieldType, Kind
 from syncapp.store import catalogue
 from syncapp.store.base import BadValue, Setup
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
-from syncapp.store.sql.codecs import Codec
+from syncapp.store.sql.codec import Codec
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.dialect import Place
 from syncapp.store.triggers.base import decode_mask

@@ -8,10 +8,9 @@ triggers write old values by the same expressions (see `expression`).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from syncapp import details
@@ -19,14 +18,13 @@ from syncapp.core.mapping import FieldType, Kind
 from syncapp.store.base import BadValue
 from syncapp.store.faults import fault, shown
 from syncapp.store.jsonvalues import json_fault, read_json, write_json
-from syncapp.store.sql.codecs import Codec
-from syncapp.store.values import checker, ip_text
+from syncapp.store.sql.codec import WIDE, Codec, JsonNull, address, bad, binary, floating, integer
+from syncapp.store.values import checker
 
 _TEXTS = frozenset({"text", "character varying"})
 _KEYS = frozenset({Kind.RELATION, Kind.USER, Kind.KEY})
 _AS_TEXT = _KEYS | {Kind.DECIMAL, Kind.DATE, Kind.TIME, Kind.UUID, Kind.JSON}
 _DAY = 86_400_000_000
-_WIDE = Context(prec=1000)
 _INTEGERS = {
     "smallint": (-(2**15), 2**15 - 1),
     "integer": (-(2**31), 2**31 - 1),
@@ -69,37 +67,8 @@ def _text(type: FieldType, stored: str) -> Codec:
     return Codec(frozenset({str}), checker(type), sound=sound)
 
 
-def _ip(type: FieldType, stored: str) -> Codec:
-    def read(value: str) -> Any:
-        try:
-            return ip_text(value)
-        except ValueError:
-            return _bad(details.NO_ADDRESS, value)
-
-    return Codec(frozenset({str}), checker(type), read)
-
-
-def _integer(type: FieldType, stored: str) -> Codec:
-    low, high = type.low, type.high
-
-    def sound(values: Sequence[int]) -> bool:
-        return (low is None or min(values) >= low) and (high is None or max(values) <= high)
-
-    return Codec(frozenset({int}), checker(type), sound=sound)
-
-
 def _boolean(type: FieldType, stored: str) -> Codec:
     return Codec(frozenset({bool}), checker(type))
-
-
-def _float(type: FieldType, stored: str) -> Codec:
-    return Codec(frozenset({float, int}), checker(type), sound=lambda values: all(map(math.isfinite, values)))
-
-
-def _binary(type: FieldType, stored: str) -> Codec:
-    length = type.length
-    sound = None if length is None else lambda values: max(map(len, values)) <= length
-    return Codec(frozenset({bytes}), checker(type), sound=sound)
 
 
 def _decimal(type: FieldType, stored: str) -> Codec:
@@ -114,11 +83,11 @@ def _decimal(type: FieldType, stored: str) -> Codec:
             return value
         number = Decimal(value)
         if not number.is_finite():
-            return _bad(details.NOT_FINITE, value)
+            return bad(details.NOT_FINITE, value)
         try:
-            exact = number.quantize(unit, context=_WIDE)
+            exact = number.quantize(unit, context=WIDE)
         except InvalidOperation:
-            return _bad(details.NO_DECIMAL, value)
+            return bad(details.NO_DECIMAL, value)
         found = (
             check(format(exact, "f"))
             if exact == number
@@ -138,7 +107,7 @@ def _uuid(type: FieldType, stored: str) -> Codec:
 
 def _json(type: FieldType, stored: str) -> Codec:
     codec = Codec(frozenset({str}), json_fault, _read_json, _write_json)
-    return codec if type.null else _JsonNull(codec.raw, json_fault, _read_json, _write_json)
+    return codec if type.null else JsonNull(codec.raw, json_fault, _read_json, _write_json)
 
 
 def _read_json(value: str) -> Any:
@@ -147,15 +116,6 @@ def _read_json(value: str) -> Any:
 
 def _write_json(value: Any) -> str:
     return write_json(value, canonical=True)
-
-
-class _JsonNull(Codec):
-    """JSON in a column that takes no NULL."""
-
-    __slots__ = ()
-
-    def write_column(self, values: Sequence[Any]) -> Sequence[Any]:
-        return [_write_json(value) for value in values]
 
 
 # -- time ---------------------------------------------------------------------------------------------------
@@ -182,7 +142,7 @@ def _datetime(type: FieldType, stored: str) -> Codec:
     def read(value: str) -> Any:
         match = _MOMENT.fullmatch(value)
         if match is None:
-            return _bad(details.NO_MOMENT_OURS, value)
+            return bad(details.NO_MOMENT_OURS, value)
         day, clock, fraction = match.groups()
         return f"{day}T{clock}.{fraction.ljust(6, '0')}Z" if fraction else f"{day}T{clock}Z"
 
@@ -198,7 +158,7 @@ def _duration(type: FieldType, stored: str) -> Codec:
         try:
             number = int(value)
         except ValueError:
-            return _bad(details.NO_DURATION, value)
+            return bad(details.NO_DURATION, value)
         found = check(number)
         return BadValue(found) if found else number
 
@@ -241,26 +201,22 @@ def _is_integer(text: str, low: int, high: int) -> bool:
 _WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
-def _bad(text: str, value: Any) -> BadValue:
-    return BadValue(fault(text, shown=shown(value)))
-
-
 _MAKERS: dict[Kind, Callable[[FieldType, str], Codec]] = {
     Kind.TEXT: _text,
     Kind.FILE: _text,
-    Kind.INTEGER: _integer,
+    Kind.INTEGER: integer,
     Kind.DURATION: _duration,
     Kind.BOOLEAN: _boolean,
     Kind.STATUS: _boolean,
     Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
+    Kind.FLOAT: floating,
     Kind.DATE: _date,
     Kind.TIME: _time,
     Kind.DATETIME: _datetime,
     Kind.UUID: _uuid,
-    Kind.IP: _ip,
+    Kind.IP: address,
     Kind.JSON: _json,
-    Kind.BINARY: _binary,
+    Kind.BINARY: binary,
     Kind.RELATION: _key,
     Kind.USER: _key,
     Kind.KEY: _key,

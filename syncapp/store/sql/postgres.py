@@ -21,7 +21,7 @@ from syncapp.store.base import RowRefused
 from syncapp.store.jsonvalues import plain_numbers
 from syncapp.store.sql import hints, pgcodecs, pgrefused
 from syncapp.store.sql.arrays import array, type_of
-from syncapp.store.sql.codecs import Codec
+from syncapp.store.sql.codec import Codec
 from syncapp.store.sql.dialect import Place
 
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

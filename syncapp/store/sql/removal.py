@@ -15,7 +15,7 @@ from syncapp.core.mapping import Kind
 from syncapp.store.base import BadValue, RowRefused
 from syncapp.store.deletionbase import Reference
 from syncapp.store.introspect import field_type, key_kind, known_type, made_here
-from syncapp.store.sql.codecs import Codec
+from syncapp.store.sql.codec import Codec
 from syncapp.store.sql.creation import OMITTED, missing_value
 from syncapp.store.sql.database import Database, Row
 from syncapp.store.sql.layout import references_of

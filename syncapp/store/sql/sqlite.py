@@ -15,7 +15,8 @@ from django.utils.timezone import get_default_timezone
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.store import statements
 from syncapp.store.base import RowRefused
-from syncapp.store.sql.codecs import Codec, sqlite_codec
+from syncapp.store.sql.codec import Codec
+from syncapp.store.sql.codecs import sqlite_codec
 from syncapp.store.sql.dialect import Place
 
 #: Django gives columns of these types to converters that turn what they cannot read into None or True/False.
