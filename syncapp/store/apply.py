@@ -35,7 +35,7 @@ from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
-from syncapp.store.sealing import Numbering, seal
+from syncapp.store.sealing import Numbering, seal, seal_rows
 from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
 
@@ -71,7 +71,8 @@ class Applier:
         self._saver = Saver(backend, setup, self._link, self._now, initial=source.initial)
         self._herald = Herald(backend, self._link)
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
-        context = Context(*(backend, setup, self._link, source.agreement, numbering, self._ledger, self._now))
+        agreement = source.agreement
+        context = Context(backend, setup, self._link, agreement, numbering, self._ledger, self._now)
         # Not the set itself: it is another one after each look at who waits.
         self._deletions = Deletions(
             context, self._resolver, lambda names: self._arrived.update(names), self._herald
@@ -182,12 +183,7 @@ class Applier:
         return todo, known, later
 
     def _seal_rows(self, rows: Iterable[tuple[int, str]]) -> bool:
-        by_table: dict[int, list[str]] = defaultdict(list)
-        for table, pk in rows:
-            by_table[table].append(pk)
-        journal = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
-        seal(self._backend, self._setup, journal, self._numbering)
-        return bool(journal)
+        return seal_rows(self._backend, self._setup, rows, self._numbering)
 
     # -- records that are not known by name -----------------------------------------------------------------
 
@@ -299,7 +295,7 @@ class Applier:
 
     def _merge_record(self, change: Incoming, record: Record, ours: dict[int, Any]) -> Write:
         write = Write(change, record, create=False, ours=ours)
-        info = self._setup.tables[change.table]
+        info, derived = self._setup.tables[change.table], restamped(self._source.agreement, change.table)
         for field, cell in change.cells.items():
             spec, entry = info.fields[field], record.entries.get(field)
             if spec.merge is not Merge.VALUE and cell.version is not None:
@@ -308,7 +304,7 @@ class Applier:
             mine = entry.version if entry else None
             local = self._resolver.local(spec, cell.value)
             equal = local.ready and same(spec.type.kind, ours.get(field), local.value)
-            if field in restamped(self._source.agreement, change.table):
+            if field in derived:
                 merged = self._derive(entry, cell, equal=equal)
             elif self._one_way(change.table, field):
                 merged = merge_field(mine, cell.version, equal=equal)
@@ -363,6 +359,7 @@ class Applier:
         lost = write.change.problem and write.change.created_at <= self._source.again_parked
         via = 0 if lost else self._link.id
         dirty = record.id == 0
+        derived = restamped(self._source.agreement, record.table) if write.create else ()
         for field, verdict in write.verdicts.items():
             if verdict.held is not None:
                 code, params, waits = verdict.held
@@ -370,11 +367,7 @@ class Applier:
                 continue
             result = write.result(field)
             version, known = verdict.merged.version, record.entries.get(field)
-            if (
-                write.create
-                and version is not None
-                and field in restamped(self._source.agreement, record.table)
-            ):
+            if field in derived and version is not None:
                 version = derive(version, None, self._numbering.origin)
             if result == "applied" and version is not None and verdict.emptied:
                 # Whose version it is means another value: it is not passed on (see `feed.whole_fields`).
@@ -393,7 +386,7 @@ class Applier:
             if verdict.merged.outcome.conflict and mine is not None and theirs is not None:
                 self._ledger.keep_loser(write, field, mine, theirs)
             elif verdict.loser is not None:
-                self._ledger.keep(write, field, verdict.loser)
+                self._ledger.keep(record, field, verdict.loser)
         if number:
             record.seq = number
         return self._graves.settled(write) or dirty

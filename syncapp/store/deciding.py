@@ -22,7 +22,7 @@ from syncapp.store import partwire, questions
 from syncapp.store.base import UNKNOWN, Backend, BadValue, FieldInfo, RowRefused, Setup
 from syncapp.store.conflicts import Portable, is_relation
 from syncapp.store.locking import RowLocks
-from syncapp.store.sealing import Numbering, log_edits, seal
+from syncapp.store.sealing import Numbering, log_edits, seal_rows
 
 
 class Decision(NamedTuple):
@@ -127,12 +127,8 @@ class Decider:
 
     def _seal_rows(self, records: Iterable[Record]) -> bool:
         """Seal pending local edits of the rows first: they are older than the decision."""
-        by_table: dict[int, set[str]] = defaultdict(set)
-        for record in records:
-            by_table[record.table].add(record.pk)
-        journal = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
-        seal(self._backend, self._setup, journal, self._numbering)
-        return bool(journal)
+        places = ((record.table, record.pk) for record in records)
+        return seal_rows(self._backend, self._setup, places, self._numbering)
 
     def _rows(
         self, decisions: Sequence[Decision], records: dict[bytes, Record]

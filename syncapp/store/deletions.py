@@ -27,9 +27,9 @@ from syncapp.store.lives import Context, Lives
 from syncapp.store.locking import BUSY
 from syncapp.store.parked import Incoming
 from syncapp.store.questions import review
-from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root, seal_rows
+from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root
 from syncapp.store.resolve import Resolver
-from syncapp.store.sealing import new_uid, seal
+from syncapp.store.sealing import new_uid, seal_rows
 
 
 class _Doomed(NamedTuple):
@@ -154,7 +154,7 @@ class Deletions(Lives):
             record.entries[status] = known._replace(version=judgement.version)
         self.backend.save_records([record])
         if judgement.ruling in (Ruling.REVIVE, Ruling.LOST):
-            self.conflict(change, record, True, False, judgement.version, word.version)
+            self.conflict(record, True, False, judgement.version, word.version)
         self.account(change, record, "duplicate" if judgement.ruling is Ruling.DUPLICATE else "superseded")
 
     def _remember(self, change: Incoming) -> None:
@@ -176,11 +176,8 @@ class Deletions(Lives):
         remover = Remover(*self._scope)
         removed = remover.remove(roots)
         if remover.consequences:
-            seal_rows(
-                self.backend,
-                remover.consequences,
-                lambda rows: seal(self.backend, self.setup, rows, self.numbering),
-            )
+            places = ((row.table, row.pk) for row in remover.consequences)
+            seal_rows(self.backend, self.setup, places, self.numbering, also=remover.consequences)
         self._bury(removed)
         for place, obstacle in removed.protected.items():
             self._protected(self._doomed[place], obstacle)
@@ -234,7 +231,7 @@ class Deletions(Lives):
             fields = self.setup.tables[record.table].fields
             lost = {fields[n].name: row.get(fields[n].name) for n in judgement.lost if n in fields}
             newest = max((item.record.entries[n].version for n in judgement.lost), key=lambda v: v.stamp)
-            self.conflict(change, record, False, lost, judgement.version, newest)
+            self.conflict(record, False, lost, judgement.version, newest)
         if self._herald is not None:
             self._herald.deleted(record.table, record.pk)
         names = {record.uid, *change.names}

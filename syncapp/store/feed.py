@@ -34,7 +34,7 @@ from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.options import option_maps
 from syncapp.store.outgoing import outgoing
-from syncapp.store.sealing import Numbering, seal
+from syncapp.store.sealing import Numbering, seal_rows
 from syncapp.store.unsendable import outgoing_problem
 
 
@@ -148,11 +148,12 @@ class FeedReader:
         self._numbering = numbering
         self._uids = Uids(backend, numbering)
         self._filters = RowFilters(backend, setup, peer.link)
-        self._transforms = setup.links[peer.link].transforms if peer.link in setup.links else {}
+        link = setup.links.get(peer.link)
+        self._transforms = link.transforms if link else {}
+        self._maps = option_maps(link, peer.agreement) if link else {}
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
-        self._maps = option_maps(setup.links[peer.link], peer.agreement) if peer.link in setup.links else {}
 
     def gather(
         self, after: Cursor, records: int, size: int, *, leftover: bool, sealed: list[Record] | None = None
@@ -211,12 +212,8 @@ class FeedReader:
         return Cursor(seq, self._backend.seal_tag(seq) or b"")
 
     def _seal_rows_of(self, records: list[Record]) -> bool:
-        by_table: dict[int, list[str]] = defaultdict(list)
-        for record in records:
-            by_table[record.table].append(record.pk)
-        rows = [row for table, pks in by_table.items() for row in self._backend.drain_rows(table, pks)]
-        seal(self._backend, self._setup, rows, self._numbering)
-        return bool(rows)
+        places = ((record.table, record.pk) for record in records)
+        return seal_rows(self._backend, self._setup, places, self._numbering)
 
     def _pick(self, records: list[Record]) -> list[Picked]:
         wanted = [r for r in records if self._pick_one(r, paired=False) is not None]

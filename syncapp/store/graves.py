@@ -111,7 +111,7 @@ class Graves(Lives):
         if versions and version is not None:
             values = {fields[field].name: _plain(cell.value) for field, cell in unseen.items()}
             newest = max(versions, key=lambda version: version.stamp)
-            self.conflict(change, record, False, values, version, newest)
+            self.conflict(record, False, values, version, newest)
             for edit in versions:  # seen from now on: the same edit is no news when it comes again
                 version = join(version, edit)
         if known is not None and version is not None and version != known.version:
@@ -220,7 +220,7 @@ class Graves(Lives):
             self.backend.drop_archive([record.uid])
         if back.via == 0 and back.grave is not None:
             newest = max((c.version for c in write.change.cells.values() if c.version), key=lambda v: v.stamp)
-            self.conflict(write.change, record, True, False, newest, back.grave)
+            self.conflict(record, True, False, newest, back.grave)
         return True
 
     def finish(self) -> None:

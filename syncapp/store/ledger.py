@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from syncapp.core.changes import Fate, Totals
+from syncapp.core.changes import Fate, Record, Totals
 from syncapp.core.clock import Version
 from syncapp.store import parked
 from syncapp.store.base import (
@@ -99,18 +99,18 @@ class Ledger:
         verdict = write.verdicts[field]
         ours, incoming = write.ours.get(field), verdict.value
         if verdict.merged.outcome.writes:
-            self.keep(write, field, Loser(incoming, ours, theirs, mine))
+            self.keep(write.record, field, Loser(incoming, ours, theirs, mine))
         else:
-            self.keep(write, field, Loser(ours, incoming, mine, theirs))
+            self.keep(write.record, field, Loser(ours, incoming, mine, theirs))
 
-    def keep(self, write: Write, field: int, loser: Loser) -> None:
+    def keep(self, record: Record, field: int, loser: Loser) -> None:
         """Keep a value that lost."""
         self._conflicts.append(
             ConflictRow(
                 link=self._link.id,
-                table=write.change.table,
-                uid=write.record.uid,
-                pk=write.record.pk,
+                table=record.table,
+                uid=record.uid,
+                pk=record.pk,
                 field=field,
                 won=loser.won,
                 lost=loser.lost,
@@ -121,10 +121,6 @@ class Ledger:
                 created_at=self._now,
             )
         )
-
-    def conflict(self, row: ConflictRow) -> None:
-        """Keep what lost."""
-        self._conflicts.append(row)
 
     def _log_row(
         self, change: Incoming, pk: str, field: int, before: Any, after: Any, result: str, detail: str = ""

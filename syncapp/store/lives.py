@@ -8,11 +8,11 @@ from syncapp.core.changes import Record
 from syncapp.core.clock import Version
 from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome
-from syncapp.store.base import Backend, ConflictRow, LinkInfo, Setup
+from syncapp.store.base import Backend, LinkInfo, Setup
 from syncapp.store.ledger import Ledger
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.sealing import Numbering
-from syncapp.store.writing import Verdict, Write
+from syncapp.store.writing import Loser, Verdict, Write
 
 
 class Context(NamedTuple):
@@ -72,22 +72,6 @@ class Lives:
         if change.problem:
             self.ledger.drop(change)
 
-    def conflict(
-        self, change: Incoming, record: Record, won: Any, lost: Any, winner: Version, loser: Version
-    ) -> None:
-        self.ledger.conflict(
-            ConflictRow(
-                link=self.link.id,
-                table=change.table,
-                uid=record.uid,
-                pk=record.pk,
-                field=self.status(change.table),
-                won=won,
-                lost=lost,
-                won_time=winner.time,
-                won_origin=winner.origin,
-                lost_time=loser.time,
-                lost_origin=loser.origin,
-                created_at=self.now,
-            )
-        )
+    def conflict(self, record: Record, won: Any, lost: Any, winner: Version, loser: Version) -> None:
+        """Keep what lost in a dispute about the record's life."""
+        self.ledger.keep(record, self.status(record.table), Loser(won, lost, winner, loser))

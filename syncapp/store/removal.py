@@ -8,10 +8,10 @@ since it is a consequence and must not outlive a later word about those rows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from syncapp.core.changes import JournalRow, Op, Record
+from syncapp.core.changes import JournalRow, Op
 from syncapp.core.clock import Version
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.deletionbase import ArchiveRow, OnDelete, Reference
@@ -320,17 +320,6 @@ class Remover:
                 if keys:
                     found[pk][field.name] = [records[k].uid.hex() if k in records else "" for k in keys]
         return found
-
-
-def seal_rows(
-    backend: Backend, rows: list[JournalRow], seal: Callable[[list[JournalRow]], list[Record]]
-) -> list[Record]:
-    """Seal consequences together with what the journal has of the same rows, in that order."""
-    by_table: dict[int, set[str]] = defaultdict(set)
-    for row in rows:
-        by_table[row.table].add(row.pk)
-    pending = [row for table, pks in by_table.items() for row in backend.drain_rows(table, pks)]
-    return seal(pending + rows)
 
 
 def _by_label(places: Iterable[Place]) -> list[tuple[str, list[str]]]:

@@ -5,6 +5,8 @@ Either is an ordinary new edit of its status, by a person who had seen all that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from syncapp import errors
 from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
 from syncapp.core.clock import edit
@@ -12,8 +14,8 @@ from syncapp.core.liveness import bury, known_together
 from syncapp.store.archive import kept_values
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.rejoining import rejoin
-from syncapp.store.removal import Place, Remover, Root, seal_rows
-from syncapp.store.sealing import Numbering, seal
+from syncapp.store.removal import Place, Remover, Root
+from syncapp.store.sealing import Numbering, seal_rows
 
 
 class Reviver:
@@ -73,7 +75,7 @@ class Reviver:
         table, now = self._setup.tables[record.table], self._backend.now()
         if not record.alive:
             raise errors.RecordGone(table=table.label)
-        self._seal(self._backend.drain_rows(record.table, [record.pk]))
+        self._seal([(record.table, record.pk)])
         record = self._backend.records_by_uid([uid])[uid]
         known = [entry.version for f, entry in record.entries.items() if f != WHOLE]
         version = bury(now, self._numbering.origin, known)
@@ -84,14 +86,14 @@ class Reviver:
             raise errors.Protected(table=table.label, record=record.pk, **params)
         if (refused := removed.refused.get(place)) is not None:
             raise errors.ChangeError(table=table.label, record=record.pk, detail=refused.detail)
-        seal_rows(self._backend, remover.consequences, self._seal)
+        self._seal(((row.table, row.pk) for row in remover.consequences), remover.consequences)
         record.alive, record.seq = False, self._numbering.next()
         record.entries[table.status] = Entry(version, record.seq, 0)
         self._backend.save_records([record])
         self._backend.hasten({record.uid})
 
-    def _seal(self, rows: list[JournalRow]) -> list[Record]:
-        return seal(self._backend, self._setup, rows, self._numbering)
+    def _seal(self, places: Iterable[tuple[int, str]], also: Sequence[JournalRow] = ()) -> None:
+        seal_rows(self._backend, self._setup, places, self._numbering, also)
 
     def _bring(self, record: Record) -> Record:
         return record if record.uid in self._under_way else self.revive(record.uid)

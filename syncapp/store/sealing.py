@@ -7,11 +7,11 @@ is gone was deleted, whatever else the journal says of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from syncapp.core.changes import WHOLE, Cursor, Entry, JournalRow, Op, Record
-from syncapp.core.clock import edit
+from syncapp.core.clock import edit, epoch_of
 from syncapp.core.liveness import bury
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, FieldInfo, LogRow, Setup, TableInfo
@@ -39,6 +39,11 @@ class Numbering:
     @property
     def head(self) -> Cursor:
         return self._state.head
+
+    @property
+    def epoch(self) -> int:
+        """The program's own, whatever epoch its edits are made in (see `store.runs`)."""
+        return epoch_of(self._state.origin)
 
     def next(self, *, incoming: bool = False) -> int:
         """The next number; ``incoming``: for a change of the peer that is being applied."""
@@ -68,6 +73,26 @@ def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: 
         if table in setup.tables:
             sealed += _seal_table(backend, setup, table, by_pk, numbering, edits, names)
     return sealed
+
+
+def seal_rows(
+    backend: Backend,
+    setup: Setup,
+    places: Iterable[tuple[int, str]],
+    numbering: Numbering,
+    also: Sequence[JournalRow] = (),
+) -> bool:
+    """Seal what the journal has of the rows ``places`` (table, local key), and ``also`` after it.
+
+    Returns whether the journal had anything.
+    """
+    by_table: dict[int, set[str]] = defaultdict(set)
+    for table, pk in places:
+        by_table[table].add(pk)
+    journal = [row for table, pks in by_table.items() for row in backend.drain_rows(table, pks)]
+    if journal or also:
+        seal(backend, setup, [*journal, *also], numbering)
+    return bool(journal)
 
 
 def _seal_table(

@@ -151,7 +151,7 @@ class Store(Decisions):
             numbering = self._numbering()
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)
             cursors = self.backend.cursors(link)
-            restored = epoch_of(self.backend.instance().origin) > 1
+            restored = numbering.epoch > 1
             peer = Peer(link, agreement, instance, cursors.scanned, cursors.again, restored, cursors.offered)
             reader = FeedReader(self.backend, setup, peer, numbering)
             fresh = sealed if after.seq == numbering.head.seq and not leftover else None
