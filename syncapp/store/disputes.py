@@ -45,12 +45,8 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConflictLine:
-    """A conflict. ``won`` is the value that was taken, ``lost`` the other one.
-
-    ``resolved``: empty while nobody has looked at it; restored (the loser), kept (the winner), decided (the answer to
-    a question).
-    """
+class _Line:
+    """The field of a record that a conflict or a question is about."""
 
     id: int
     link: str
@@ -59,6 +55,16 @@ class ConflictLine:
     key: str
     uid: str
     field: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConflictLine(_Line):
+    """A conflict. ``won`` is the value that was taken, ``lost`` the other one.
+
+    ``resolved``: empty while nobody has looked at it; restored (the loser), kept (the winner), decided (the answer to
+    a question).
+    """
+
     won: Side
     lost: Side
     resolved: str
@@ -66,16 +72,9 @@ class ConflictLine:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QuestionLine:
+class QuestionLine(_Line):
     """A question that waits for a decision: ``ours`` stands here, ``theirs`` came over the link."""
 
-    id: int
-    link: str
-    table: str
-    record: str
-    key: str
-    uid: str
-    field: str
     ours: Side
     theirs: Side
     created_at: datetime | None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,6 +44,11 @@ class TriggerSql:
 def digest(sql: str) -> str:
     """The hash of a trigger's text."""
     return hashlib.sha256(sql.encode()).hexdigest()[:16]
+
+
+def by_slot(binding: TableBinding, captured: Collection[int]) -> list[FieldBinding]:
+    """Those of the fields numbered ``captured`` that the table has, in the order of their slots."""
+    return sorted((f for n, f in binding.fields.items() if n in captured), key=lambda field: field.slot)
 
 
 def unique_sets(binding: TableBinding) -> list[tuple[str, ...]]:

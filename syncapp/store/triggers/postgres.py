@@ -39,7 +39,7 @@ from syncapp.store.base import LOGGED_TEXT
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
 from syncapp.store.sql.hints import FROM_TRIGGER
 from syncapp.store.sql.pgcodecs import expression
-from syncapp.store.triggers.base import WORD, TriggerSql, digest, encode_mask, unbounded
+from syncapp.store.triggers.base import WORD, TriggerSql, by_slot, digest, encode_mask, unbounded
 
 _LOCAL = "current_setting('syncapp.applying', true) IS DISTINCT FROM '1'"
 #: Where the rows of before and after a statement come from.
@@ -111,9 +111,7 @@ def compile_table(
 
     Old values are kept for those in ``log_fields`` and in ``joined`` (sums and unions); see `triggers.base`.
     """
-    fields = sorted(
-        (binding.fields[n] for n in binding.fields if n in captured), key=lambda field: field.slot
-    )
+    fields = by_slot(binding, captured)
     if not fields:
         return []
     return _Compiler(binding, place, fields, frozenset(log_fields), frozenset(joined)).triggers()

@@ -32,7 +32,16 @@ from syncapp.core.changes import Op
 from syncapp.core.mapping import Kind
 from syncapp.store.base import LOGGED_TEXT
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
-from syncapp.store.triggers.base import NAME, WORD, TriggerSql, digest, encode_mask, unbounded, unique_sets
+from syncapp.store.triggers.base import (
+    NAME,
+    WORD,
+    TriggerSql,
+    by_slot,
+    digest,
+    encode_mask,
+    unbounded,
+    unique_sets,
+)
 
 _JOURNAL = 'INSERT INTO "syncapp_journal" ("table_no", "pk_text", "op", "mask", "at", "before")'
 _LOCAL = 'NOT EXISTS (SELECT 1 FROM "syncapp_applying")'
@@ -54,9 +63,7 @@ def compile_table(
 
     Old values are kept for those in ``log_fields`` and in ``joined`` (sums and unions); see `triggers.base`.
     """
-    fields = sorted(
-        (binding.fields[n] for n in binding.fields if n in captured), key=lambda field: field.slot
-    )
+    fields = by_slot(binding, captured)
     if not fields:
         return []
     return _Compiler(binding, fields, frozenset(log_fields), frozenset(joined)).triggers()
