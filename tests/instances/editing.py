@@ -15,30 +15,24 @@ from tests.instances.pair import BRANCH, Pair
 from tests.instances.program import Program
 
 
-class Editor(threading.Thread):
-    """Edits one program's database past it, transaction by transaction, until `finish`.
+class Worker(threading.Thread):
+    """Somebody at work in one program's database until `finish`, which raises what went wrong meanwhile."""
 
-    Each side has a field of its own, so that its last value is known; ``address`` is everybody's.
-    """
-
-    def __init__(self, side: Program, seed: int, pause: float = 0.03) -> None:
+    def __init__(self, side: Program, chance: str, pause: float) -> None:
         super().__init__(daemon=True)
         self.side = side
-        self.field = "email" if side.name == BRANCH else "phone"
-        self.last: dict[str, str] = {}
-        self.made: list[str] = []
-        self._chance = random.Random(f"{side.name} {seed}")
+        self._chance = random.Random(chance)
         self._pause = pause
         self._over = threading.Event()
         self._failure: BaseException | None = None
-        self._known = [row[0] for row in side.rows("SELECT tax_id FROM crm_client ORDER BY tax_id")]
+
+    def work(self) -> None:
+        """Work until it is over; override."""
+        raise NotImplementedError
 
     def run(self) -> None:
         try:
-            count = 0
-            while not self._over.wait(self._pause):
-                count += 1
-                self._make(count) if self._chance.random() < 0.2 else self._edit(count)
+            self.work()
         except BaseException as failure:
             self._failure = failure
 
@@ -47,6 +41,26 @@ class Editor(threading.Thread):
         self.join(60)
         if self._failure is not None:
             raise self._failure
+
+
+class Editor(Worker):
+    """Edits one program's database past it, transaction by transaction, until `finish`.
+
+    Each side has a field of its own, so that its last value is known; ``address`` is everybody's.
+    """
+
+    def __init__(self, side: Program, seed: int, pause: float = 0.03) -> None:
+        super().__init__(side, f"{side.name} {seed}", pause)
+        self.field = "email" if side.name == BRANCH else "phone"
+        self.last: dict[str, str] = {}
+        self.made: list[str] = []
+        self._known = [row[0] for row in side.rows("SELECT tax_id FROM crm_client ORDER BY tax_id")]
+
+    def work(self) -> None:
+        count = 0
+        while not self._over.wait(self._pause):
+            count += 1
+            self._make(count) if self._chance.random() < 0.2 else self._edit(count)
 
     def _edit(self, count: int) -> None:
         tax_id = self._chance.choice(self._known)

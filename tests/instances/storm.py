@@ -6,8 +6,6 @@ took them. So it can be said of every value what replaced it, and whether whoeve
 
 from __future__ import annotations
 
-import random
-import threading
 from collections import Counter
 from typing import Any
 
@@ -15,6 +13,7 @@ import msgspec
 import psycopg
 
 from tests.instances.databases import PostgresDatabase
+from tests.instances.editing import Worker
 from tests.instances.pair import Pair
 from tests.instances.program import Program
 
@@ -39,38 +38,25 @@ _WATCH = """
 """
 
 
-class Writer(threading.Thread):
+class Writer(Worker):
     """Somebody at work in one program's database: single updates, several records in one transaction in any order,
     values that are read under a lock and written back; and a transaction now and then that takes its time.
     """
 
     def __init__(self, side: Program, number: int, pause: float) -> None:
-        super().__init__(daemon=True)
+        super().__init__(side, f"{side.name}{number}", pause)
         assert isinstance(side.database, PostgresDatabase)
         self.database = side.database
         self.name = f"{side.name}{number}"
         self.written: list[str] = []
         self.deadlocks = 0
-        self._chance = random.Random(self.name)
-        self._pause = pause
-        self._over = threading.Event()
-        self._failure: BaseException | None = None
         found = side.rows("SELECT tax_id FROM crm_client ORDER BY tax_id LIMIT ?", (RECORDS,))
         self._known = [row[0] for row in found]
 
-    def run(self) -> None:
-        try:
-            with self.database.connect() as connection:
-                while not self._over.wait(self._pause * self._chance.random()):
-                    self._turn(connection)
-        except BaseException as failure:
-            self._failure = failure
-
-    def finish(self) -> None:
-        self._over.set()
-        self.join(60)
-        if self._failure is not None:
-            raise self._failure
+    def work(self) -> None:
+        with self.database.connect() as connection:
+            while not self._over.wait(self._pause * self._chance.random()):
+                self._turn(connection)
 
     def _turn(self, connection: psycopg.Connection[Any]) -> None:
         values: list[str] = []

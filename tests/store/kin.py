@@ -28,7 +28,6 @@ from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.introspect import describe
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.store import Store
-from tests.store.programs import Clock
 from tests.store.replicas import Maker, Network, Replica, Shelf, SqlReplica
 from tests.vendors import SQLITE, native
 
@@ -275,23 +274,12 @@ class KinMaker(Maker):
     """Makes networks of programs that a test describes."""
 
     def __call__(self, links: list[str], tables: Tables) -> Network:  # type: ignore[override]
-        letters = sorted({letter for link in links for letter in link})
-        clock = Clock()
-        replicas: dict[str, Replica] = {}
-        for letter in letters:
-            own = [link for link in links if letter in link]
-            peers = {link.replace(letter, ""): link[0] == letter for link in own}
-            if self.kind == "memory":
-                replicas[letter] = MemoryKin(letter, clock, tables, dict(enumerate(peers.values(), 1)))
-                replicas[letter].links = dict(enumerate(peers, 1))
-            else:
-                alias = f"replica_{letter}"
-                self._shelf.copy(self.kind, alias, toml(peers, tables))
-                self._databases.callback(self._shelf.drop, self.kind, alias)
-                sql = SqlKin(letter, alias, peers)
-                sql.links = {sql.names[peer]: peer for peer in peers}
-                replicas[letter] = sql
-        return Network(replicas, links)
+        return self.network(
+            links,
+            memory=lambda letter, clock, actives: MemoryKin(letter, clock, tables, actives),
+            sql=SqlKin,
+            config=lambda peers: toml(peers, tables),
+        )
 
 
 def toml(peers: dict[str, bool], tables: Tables, user_matching: str = "login") -> str:

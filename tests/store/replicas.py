@@ -437,6 +437,10 @@ class Shelf:
         del connections.settings["shelf_template"]
 
 
+Peers = dict[str, bool]
+"""The programs that one is linked with, by name: whether the link is active."""
+
+
 class Maker:
     """Makes networks of the kind that a test is parametrised with."""
 
@@ -447,25 +451,38 @@ class Maker:
 
     def __call__(self, links: list[str], rules: Rules, *, deletions: bool = False) -> Network:
         """``deletions``: they travel too; not in memory."""
+        return self.network(
+            links,
+            memory=lambda letter, clock, actives: MemoryReplica(letter, clock, rules, actives),
+            sql=lambda letter, alias, peers: SqlReplica(letter, alias),
+            config=lambda peers: _toml(peers, rules, deletions),
+        )
+
+    def network(
+        self,
+        links: list[str],
+        *,
+        memory: Callable[[str, Clock, dict[int, bool]], Replica],
+        sql: Callable[[str, str, Peers], SqlReplica],
+        config: Callable[[Peers], str],
+    ) -> Network:
+        """Programs that ``memory`` makes, or ``sql`` over databases with the configuration ``config``."""
         letters = sorted({letter for link in links for letter in link})
         clock = Clock()
         replicas: dict[str, Replica] = {}
         for letter in letters:
             own = [link for link in links if letter in link]
             peers = {link.replace(letter, ""): link[0] == letter for link in own}
-            replica: Replica
             if self.kind == "memory":
-                actives = dict(enumerate(peers.values(), 1))
-                replica = MemoryReplica(letter, clock, rules, actives)
-                replica.links = dict(enumerate(peers, 1))
+                replicas[letter] = memory(letter, clock, dict(enumerate(peers.values(), 1)))
+                replicas[letter].links = dict(enumerate(peers, 1))
             else:
                 alias = f"replica_{letter}"
-                self._shelf.copy(self.kind, alias, _toml(peers, rules, deletions))
+                self._shelf.copy(self.kind, alias, config(peers))
                 self._databases.callback(self._shelf.drop, self.kind, alias)
-                sql = SqlReplica(letter, alias)
-                sql.links = {sql.names[peer]: peer for peer in peers}
-                replica = sql
-            replicas[letter] = replica
+                made = sql(letter, alias, peers)
+                made.links = {made.names[peer]: peer for peer in peers}
+                replicas[letter] = made
         return Network(replicas, links)
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ from syncapp.store.triggers import base, pginstall, postgres
 from tests.store.linked import Linked, drain, execute, journal, link_fields, session
 from tests.store.triggers.test_sqlite import (  # noqa: F401 - the same on both databases
     test_failed_insert_leaves_no_trace,
+    test_key_change_is_a_delete_and_an_insert,
+    test_many_to_many_changes_on_the_other_side,
     test_old_values_of_logged_fields,
     test_orm_save_names_the_changed_fields_only,
     test_unlogged_links_keep_no_old_values,
@@ -30,23 +32,6 @@ from tests.store.triggers.test_sqlite import (  # noqa: F401 - the same on both 
 from tests.testapp.models import Everything
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
-
-
-@pytest.fixture
-def linked() -> Linked:
-    return link_fields(
-        {
-            "crm.Client": ["name", "phone", "tags", "record_status"],
-            "crm.Tag": ["name"],
-            "crm.Order": ["number", "client", "amount"],
-            "crm.Invoice": ["number", "amount", "paid"],
-        }
-    )
-
-
-@pytest.fixture
-def logged() -> Linked:
-    return link_fields({"crm.Client": ["name", "phone", "manager"]}, log=True)
 
 
 def ops(linked: Linked) -> list[tuple[str, str, list[str]]]:
@@ -202,15 +187,6 @@ def test_many_to_many(linked: Linked) -> None:
     assert journal(linked) == changed
 
 
-def test_many_to_many_changes_on_the_other_side(linked: Linked) -> None:
-    client, tag = Client.objects.create(name="A"), Tag.objects.create(name="t")
-    tag.clients.add(client)
-    drain()
-    tag_pk = str(tag.pk)
-    tag.delete()
-    assert journal(linked) == [("UPDATE", str(client.pk), ["tags"]), ("DELETE", tag_pk, [])]
-
-
 def test_many_to_many_row_rewritten_in_place(linked: Linked) -> None:
     one, two = Client.objects.create(name="1"), Client.objects.create(name="2")
     one.tags.add(Tag.objects.create(name="t"))
@@ -219,13 +195,6 @@ def test_many_to_many_row_rewritten_in_place(linked: Linked) -> None:
     assert journal(linked) == [("UPDATE", str(two.pk), ["tags"]), ("UPDATE", str(one.pk), ["tags"])]
     execute("UPDATE crm_client_tags SET client_id = client_id")
     assert journal(linked) == []
-
-
-def test_key_change_is_a_delete_and_an_insert(linked: Linked) -> None:
-    tag = Tag.objects.create(name="t")
-    drain()
-    execute("UPDATE crm_tag SET id = 500, name = 'u' WHERE id = %s", [tag.pk])
-    assert journal(linked) == [("DELETE", str(tag.pk), []), ("INSERT", "500", [])]
 
 
 def test_keys_that_pass_through_a_whole_table(linked: Linked) -> None:

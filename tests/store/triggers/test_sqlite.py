@@ -25,18 +25,6 @@ NOW = "CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) * 1000"
 INTO = 'INSERT INTO "syncapp_journal" ("table_no", "pk_text", "op", "mask", "at", "before")'
 
 
-@pytest.fixture
-def linked() -> Linked:
-    return link_fields(
-        {
-            "crm.Client": ["name", "phone", "tags", "record_status"],
-            "crm.Tag": ["name"],
-            "crm.Order": ["number", "client", "amount"],
-            "crm.Invoice": ["number", "amount", "paid"],
-        }
-    )
-
-
 def compiled(label: str, fields: list[str], log: list[str] | None = None) -> dict[str, str]:
     """name → text, with the numbers that this database gave replaced by T and by the fields' names."""
     catalogue.refresh()
@@ -372,11 +360,6 @@ def test_sequences_of_the_session_are_undisturbed(linked: Linked) -> None:
 
 
 # -- old values ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def logged() -> Linked:
-    return link_fields({"crm.Client": ["name", "phone", "manager"]}, log=True)
 
 
 def test_old_values_of_logged_fields(logged: Linked) -> None:
