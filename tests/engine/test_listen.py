@@ -18,6 +18,7 @@ from syncapp.engine import listen
 from syncapp.engine.listen import PostgresWatch
 from syncapp.store.sql import hints
 from tests import pgbouncer, postgres
+from tests.instances.waiting import wait_until
 from tests.postgres import USER, Cluster
 
 pytestmark = [
@@ -243,7 +244,7 @@ async def test_slow_looks_are_taken_less_often(
             def look() -> tuple[int | None, int]:
                 nonlocal looks
                 looks += 1
-                time.sleep(0.05)
+                time.sleep(0.05)  # what makes it slow
                 return real()
 
             return look
@@ -257,14 +258,12 @@ async def test_slow_looks_are_taken_less_often(
 
 def test_closing_ends_the_thread_and_the_connection(using: str, writer: psycopg.Connection[Any]) -> None:
     watch = PostgresWatch(using)
-    while not watch.connected:
-        time.sleep(0.01)
+    wait_until(lambda: watch.connected, every=0.01)
     watch.close()
     watch.close()
     assert not watch._thread.is_alive()
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-    while writer.execute(others, (DATABASE,)).fetchone() != (0,):
-        time.sleep(0.01)
+    wait_until(lambda: writer.execute(others, (DATABASE,)).fetchone() == (0,), every=0.01)
 
 
 async def test_a_server_that_is_not_there_yet(cluster: Cluster, writer: psycopg.Connection[Any]) -> None:
@@ -284,8 +283,8 @@ async def test_a_server_that_is_not_there_yet(cluster: Cluster, writer: psycopg.
 
 def _until_idle(cluster: Cluster) -> None:
     """A database is copied only while nobody is connected to it."""
-    while cluster.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", (DATABASE,)):
-        time.sleep(0.01)
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
+    wait_until(lambda: not cluster.execute(others, (DATABASE,)), every=0.01)
 
 
 @pytest.mark.skipif(bool(pgbouncer.missing()), reason=pgbouncer.missing())

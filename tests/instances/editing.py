@@ -13,6 +13,7 @@ import psycopg
 from tests.instances.databases import Outsider
 from tests.instances.pair import BRANCH, Pair
 from tests.instances.program import Program
+from tests.instances.waiting import wait_until
 
 
 class Worker(threading.Thread):
@@ -52,15 +53,16 @@ class Editor(Worker):
     def __init__(self, side: Program, seed: int, pause: float = 0.03) -> None:
         super().__init__(side, f"{side.name} {seed}", pause)
         self.field = "email" if side.name == BRANCH else "phone"
+        self.count = 0
         self.last: dict[str, str] = {}
         self.made: list[str] = []
         self._known = [row[0] for row in side.rows("SELECT tax_id FROM crm_client ORDER BY tax_id")]
 
     def work(self) -> None:
-        count = 0
         while not self._over.wait(self._pause):
-            count += 1
+            count = self.count + 1
             self._make(count) if self._chance.random() < 0.2 else self._edit(count)
+            self.count = count
 
     def _edit(self, count: int) -> None:
         tax_id = self._chance.choice(self._known)
@@ -110,6 +112,11 @@ class Stream:
         self._editors = [Editor(side, seed, pause) for side in pair.both]
         for editor in self._editors:
             editor.start()
+
+    def go_on(self, edits: int) -> None:
+        """Wait until each side has made ``edits`` more of them."""
+        goals = [(editor, editor.count + edits) for editor in self._editors]
+        wait_until(lambda: all(editor.count >= goal for editor, goal in goals), 60, "the editors go on")
 
     def finish(self) -> None:
         """No more edits."""

@@ -46,7 +46,7 @@ def test_connections_that_are_terminated_amid_traffic(shared: Pair) -> None:
     ended = 0
     for _ in range(4):
         for side in shared.both:
-            time.sleep(0.4)
+            stream.go_on(10)
             ended += database(side).terminate()
     stream.finish()
     assert ended > 8
@@ -70,11 +70,11 @@ def test_a_server_that_crashes_amid_traffic(templates: Path, tmp_path: Path, clu
         pair.start()
         stream = Stream(pair, 4)
         for pause in (0.5, 1.0):
-            time.sleep(pause)
+            stream.go_on(10)
             cluster.stop("immediate")
-            time.sleep(pause)
+            time.sleep(pause)  # so long it is away
             cluster.start()
-        time.sleep(0.5)
+        stream.go_on(10)
         stream.finish()
         pair.wait_connected()
         stream.assert_everything_arrived_once()
@@ -167,7 +167,7 @@ def test_somebody_keeps_a_record_locked_that_is_to_be_applied(shared: Pair) -> N
 def test_a_storm_of_writers_on_the_records_that_are_applied(live: Pair) -> None:
     """No lost update: what a peer's change replaced was known to its author, or is kept. No deadlock stays."""
     storm = Storm(live)
-    time.sleep(12)
+    wait_until(lambda: sum(len(writer.written) for writer in storm.writers) > 300, 60, "the storm goes on")
     storm.finish()
     live.assert_same()
     assert sum(len(writer.written) for writer in storm.writers) > 100
@@ -272,12 +272,12 @@ def test_behind_a_pooler_in_transaction_mode(templates: Path, tmp_path: Path) ->
     ):
         pair.start()
         stream = Stream(pair, 5)
-        time.sleep(2)
+        stream.go_on(30)
         for side in pair.both:
             database(side).terminate("")  # the server's connections of the pooler
-        time.sleep(1)
+        stream.go_on(15)
         pooler.restart()
-        time.sleep(1)
+        stream.go_on(15)
         stream.finish()
         pair.wait_connected()
         stream.assert_everything_arrived_once()

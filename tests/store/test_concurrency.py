@@ -25,6 +25,7 @@ from syncapp.store import statements, status, triggers
 from syncapp.store.sql import SqlBackend, database, postgres
 from syncapp.store.store import Applied, Store
 from syncapp.store.triggers import pginstall
+from tests.instances.waiting import wait_until
 from tests.store.linked import execute, session
 from tests.store.senders import PEER, SqlSender
 
@@ -79,8 +80,8 @@ class Writer:
         """Begin the statement; returns when it is done or waits for somebody."""
         self.thread = threading.Thread(target=lambda: self.session.execute(sql, params))
         self.thread.start()
-        while self.thread.is_alive() and not self.waits():
-            time.sleep(0.001)
+        alive = self.thread.is_alive
+        wait_until(lambda: not alive() or self.waits(), every=0.001)
 
     def waits(self) -> bool:
         row = self.look.execute(
@@ -453,10 +454,8 @@ def test_a_deadlock_is_tried_again(program: SqlSender) -> None:
     def cross() -> None:
         """As soon as we wait for it, it wants what we have."""
         with session() as look:
-            while not look.execute(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%crm_order%'"
-            ).fetchone():
-                time.sleep(0.001)
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%crm_order%'"
+            wait_until(lambda: look.execute(waiting).fetchone(), every=0.001)
         try:
             user.execute("UPDATE crm_client SET note = 'mine' WHERE id = %s", [client])
             user.execute("ROLLBACK")
