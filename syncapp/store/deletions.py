@@ -201,17 +201,9 @@ class Deletions(Lives):
         if missing:
             self.backend.add_pairs(self.link.id, missing)
         for item, record in zip(doomed, buried, strict=True):
-            self._learn_names(item.change, record)
+            self.learn_names(item.change, record)
         self.backend.hasten({record.uid for record in buried})
         review(self.backend, self.setup, [(record, record.entries) for record in buried])
-
-    def _learn_names(self, change: Incoming, record: Record) -> None:
-        if change.names == (record.uid,):
-            return
-        known = self.backend.records_by_uid(change.names)
-        for name in change.names:
-            if name not in known:
-                self.backend.rename(record, name)
 
     def _inter(self, item: _Doomed, record: Record) -> None:
         status, version = self.status(record.table), item.judgement.version

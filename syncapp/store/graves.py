@@ -117,6 +117,7 @@ class Graves(Lives):
         if known is not None and version is not None and version != known.version:
             record.entries[status] = known._replace(version=version)
             self.backend.save_records([record])
+        self.learn_names(change, record)
         self.ledger.supersede(change, "deleted")
 
     def _deepen(self, change: Incoming, record: Record, word: Cell) -> None:
@@ -130,6 +131,7 @@ class Graves(Lives):
         elif merged.version is not None and known is not None:
             record.entries[status] = known._replace(version=merged.version)
         self.backend.save_records([record])
+        self.learn_names(change, record)
         same = merged.outcome in (Outcome.DUPLICATE, Outcome.BASELINE)
         result = "applied" if merged.outcome.writes else "duplicate" if same else "superseded"
         self.account(change, record, result, alive=False)

@@ -72,6 +72,15 @@ class Lives:
         if change.problem:
             self.ledger.drop(change)
 
+    def learn_names(self, change: Incoming, record: Record) -> None:
+        """A record that is gone goes by all of its names too: by a new one it would come as one more record."""
+        if change.names == (record.uid,):
+            return
+        known = self.backend.records_by_uid(change.names)
+        for name in change.names:
+            if name not in known:
+                self.backend.rename(record, name)
+
     def conflict(self, record: Record, won: Any, lost: Any, winner: Version, loser: Version) -> None:
         """Keep what lost in a dispute about the record's life."""
         self.ledger.keep(record, self.status(record.table), Loser(won, lost, winner, loser))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
+from syncapp.core.changes import Cursor
 from syncapp.core.rules import Merge
 from tests.store.deletion_contract import CLIENT, ORDER, TAG, DeletionContract, Make, everywhere, known
 from tests.store.mortals import Party, Ways, send, settle, world
@@ -44,6 +46,29 @@ def test_a_record_that_people_made_anew_comes_back_as_that_row() -> None:
     settle([a, b])
     assert everywhere([a, b], CLIENT, "name", "tax_id", "phone") == [("Ann", "5", "2")]
     assert a.codes == b.codes == []
+
+
+def test_a_record_that_is_gone_learns_its_other_names_too() -> None:
+    """B found out late that the record has one more name: what comes under that name later is the dead record's."""
+    a, b = world()
+    here, there = known([a, b], CLIENT, name="Ann", phone="1")
+    uid, other = a.uid(CLIENT, here), b"other name 16 by"
+    b.write(CLIENT, there, phone="2")
+    a.clock.wait()
+    a.remove(CLIENT, here)
+    a.store.seal()
+    batch = b.read(1)
+    assert batch is not None
+    (row,) = batch.sections[0].rows
+    row.aliases.append(other)
+    done = a.apply(1, batch)
+    assert done.totals.superseded == 1
+    row.uid, row.aliases = other, []
+    a.apply(1, msgspec.structs.replace(batch, start=done.have, end=Cursor(done.have.seq + 1, batch.end.tag)))
+    assert a.keys(CLIENT) == []
+    record = a.known(other)
+    assert record is not None
+    assert uid in (record.uid, *a.backend.aliases([record.id]).get(record.id, []))
 
 
 def test_a_sum_counts_what_was_added_before_the_record_died() -> None:
