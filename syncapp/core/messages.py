@@ -117,13 +117,17 @@ class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
+    """``account``: how many field changes its newest `Ack` has accounted for (`Totals.received`); 0 is no word of it."""
+
     number: int
     clock: int
+    account: int = 0
 
 
 class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
     """``received``: the end of the newest batch that arrived (applied or waiting); ``have``: as in `Ack`.
 
+    ``account``: as in `Ping`.
     Number 0: a sign of life that answers no ping.
     """
 
@@ -131,6 +135,7 @@ class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
     clock: int
     have: Cursor = START
     received: Cursor = START
+    account: int = 0
 
 
 class Bye(msgspec.Struct, frozen=True, array_like=True, tag="bye"):

@@ -86,6 +86,9 @@ class Session:
         self._sender = Sender(self.timing.interval, self.timing.linger)
         self._applied = START
         self._received = START
+        self._account = self._heard = (
+            0  # how many changes our account tells of, and the peer's as far as we heard
+        )
         self._queue: deque[tuple[Batch, int]] = deque()
         self._waiting = 0  # bytes of the batches received and not applied
         self._message_size = 0
@@ -211,6 +214,7 @@ class Session:
             self.peer.have if peer_has is None else peer_has, position, self.peer.limits.window
         )
         if totals is not None:
+            self._account = totals.received
             self._send(Ack(self._applied, totals, [], list(want)), now)
         self._next_apply()
         self._pump(now)
@@ -255,6 +259,7 @@ class Session:
         if message.gap:
             self._sender.rewind(message.have)
         self._sender.note(message.have, message.totals, message.fates, message.want, confirmed)
+        self._heard = max(self._heard, message.totals.received)
         self._pump(now)
 
     def acked_done(self, now: Now) -> None:
@@ -322,6 +327,7 @@ class Session:
             self._waiting = 0
         if passed is not None:
             self._sender.pass_over(*passed)
+        self._account = totals.received
         self._send(Ack(have, totals, fates, want, gap), now)
         self._next_apply()
         self._pump(now)
@@ -332,7 +338,10 @@ class Session:
         if self.state is not State.LIVE:  # where the feeds go on is being decided: no word about that
             self._send(Pong(0, now.wall), now)
             return
-        self._send(Pong(message.number, now.wall, self._applied, self._received), now)
+        self._send(Pong(message.number, now.wall, self._applied, self._received, self._account), now)
+        if message.account > self._heard:
+            self._sender.unheard(self._sender.confirmed)
+            self._pump(now)
 
     def _on_pong(self, message: Pong, now: Now) -> None:
         if not self._sender.sends(message.have):
@@ -340,7 +349,7 @@ class Session:
         answered = self._life.answered(message.number)
         if answered is not None:
             self._sender.lost_check(message.have, message.received, answered)
-        if message.have.seq > self._sender.confirmed.seq:
+        if message.have.seq > self._sender.confirmed.seq or message.account > self._heard:
             self._sender.unheard(message.have)
         self._pump(now)
 
@@ -371,7 +380,7 @@ class Session:
             self._sender.touch_oldest(now.mono)
             behind = None if oldest is None else self._sender.sent
             number = self._life.pinged(now.mono, behind)
-            self._send(Ping(number, now.wall), now, bulk=behind is not None)
+            self._send(Ping(number, now.wall, self._account), now, bulk=behind is not None)
         self._pump(now)
 
     def receive(self, frame: Frame, now: Now) -> None:
@@ -406,7 +415,7 @@ class Session:
     def _show_life(self, now: Now) -> None:
         # A long message on a slow line must not look like silence to its sender, whose pings queue behind it.
         if self.state is State.LIVE and self._life.quiet(now.mono):
-            self._send(Pong(0, now.wall, self._applied, self._received), now)
+            self._send(Pong(0, now.wall, self._applied, self._received, self._account), now)
 
     def _send(self, message: Message, now: Now, *, bulk: bool = False) -> int:
         frames = self._encoder.frames(message)

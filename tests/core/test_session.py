@@ -480,6 +480,21 @@ def test_a_lost_acknowledgement_is_asked_for_again() -> None:
     assert empty.batch == Batch(cursor(2), cursor(2), [], [])  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "sign", [m.Ping(1, CLOCK, 3), m.Pong(0, CLOCK, START, START, 3)], ids=["ping", "pong"]
+)
+def test_a_lost_account_of_a_batch_that_came_twice_is_asked_for_again(sign: m.Message) -> None:
+    """Its acknowledgement confirms nothing new: only the account tells that there was one."""
+    for side in live():
+        side.receive(frame(m.Ack(START, Totals(2, 2))), at(1))
+        side.receive(frame(sign), at(2))
+        asked = [message for message in sent(side) if isinstance(message, m.Changes)]
+        assert [message.batch for message in asked] == [Batch(START, START, [], [])]
+        side.receive(frame(m.Ack(START, Totals(3, 2, duplicate=1))), at(3))
+        side.receive(frame(sign), at(4))
+        assert not [message for message in sent(side) if isinstance(message, m.Changes)]
+
+
 def test_an_acknowledgement_of_what_was_never_sent_is_a_protocol_error() -> None:
     active, _ = live()
     active.receive(frame(m.Ack(cursor(9), Totals())), at())

@@ -42,6 +42,18 @@ def test_the_account_after_a_lost_acknowledgement(seed: int) -> None:
     World(seed, Plan(weather=LOSSY)).run()
 
 
+@pytest.mark.parametrize("seed", [533])
+def test_the_account_of_a_batch_that_came_twice(seed: int) -> None:
+    """Its acknowledgement confirmed nothing new and was lost: no pong told of it (tests/core/test_session.py)."""
+    World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [353])
+def test_a_dead_record_is_known_by_names_that_come_too_late(seed: int) -> None:
+    """A superseded change brought another name; the next one under it made a new row (tests/store/test_deletions.py)."""
+    World(seed).run()
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_crashes_in_every_other_step(seed: int) -> None:
     World(seed, Plan(crash=0.06, takeover=0.05, kill=0.1, deeds=60)).run()
