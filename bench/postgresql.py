@@ -146,11 +146,12 @@ def replicated(cluster: Cluster, like: Place, rows: int) -> Iterator[tuple[Place
     one, other = Place(cluster, "one"), Place(cluster, "other")
     file = cluster.folder / "table.sql"
     cluster.program("pg_dump", "--schema-only", "-t", sample.TABLE, "-f", str(file), like.name)
+    # Triggers call functions that plain databases don't have.
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if " TRIGGER " not in line))
     for place in (one, other):
         cluster.create(place.name)
         cluster.program("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", place.name, "-f", str(file))
-        for (name,) in place.run("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"):
-            place.run(f'DROP TRIGGER "{name}" ON {sample.TABLE}')
         place.fill(rows)
     other.run(WATCH)
     one.run(f"CREATE PUBLICATION changes FOR TABLE {sample.TABLE}")

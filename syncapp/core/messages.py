@@ -117,7 +117,7 @@ class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
-    """``account``: how many field changes its newest `Ack` has accounted for (`Totals.received`); 0 is no word of it."""
+    """``account``: how many field changes its newest `Ack` has accounted for (`Totals.received`); 0: no word of it."""
 
     number: int
     clock: int

@@ -147,7 +147,10 @@ def _server_class() -> Any:
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait([self._task], timeout=GOODBYE)
-            await super().kill_all_applications().asFuture(twisted_loop)
+            rest = super().kill_all_applications().asFuture(twisted_loop)
+            if not (await asyncio.wait([rest], timeout=GOODBYE))[0]:
+                # Daphne would wait for ever for a request that does not hear that it is to end.
+                logger.warning("Some requests do not end; the program stops without them")
 
     return InstanceServer
 

@@ -328,7 +328,7 @@ def link_catalogue(link_id: int, using: str = "default") -> Catalogue:
             merge=rule.merge.value,
             hub=entry.number in shared,
             transformed=direction is not Direction.OFF and bool(mapping and mapping.options.get("transform")),
-            options=tuple(mapping.options.get("map", ())) if mapping else (),
+            options=tuple(sorted(mapping.options.get("map", ()))) if mapping else (),
             missing=mapping.options.get("missing", HOLD) if mapping else HOLD,
         )
 

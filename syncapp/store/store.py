@@ -250,8 +250,14 @@ class Store(Decisions):
             return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False, passed=passed)
 
     def _check_lease(self, link: int, ours: bool) -> None:
-        if not ours:
-            raise errors.LeaseLost(link=self.backend.setup().links[link].name)
+        if ours:
+            return
+        known = self.backend.setup().links.get(link)
+        if (
+            known is None
+        ):  # a link that was removed has no lease either, and that is what its peer should hear
+            raise errors.LinkPausedHere()
+        raise errors.LeaseLost(link=known.name)
 
     def retry(self, link: int, agreement: Agreement, token: int, ids: list[int] | None = None) -> int:
         """Try parked changes again: those due by now, or ``ids``; returns how many were tried."""

@@ -49,7 +49,19 @@ def _check_idle(found: dict) -> None:
     assert all(0 <= found[name]["core_percent"] < 100 for name in ("head", "branch"))
 
 
-CHECKS = {"latency": _check_latency, "stream": _check_stream, "idle": _check_idle}
+def _check_postgresql(found: dict) -> None:
+    assert found["differing_rows"] == 0
+    for way in ("to passive", "to active", "logical replication"):
+        assert found[way]["unseen"] == 0
+    assert found["stream"]["per_second"] > 0
+
+
+CHECKS = {
+    "latency": _check_latency,
+    "stream": _check_stream,
+    "idle": _check_idle,
+    "postgresql": _check_postgresql,
+}
 
 
 def test_a_second_run_of_one_benchmark_keeps_the_others_figures(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ class Program:
         self.store = Store(MemoryBackend(self.database))
         self.pool = Pool(self.store, done)
         mode = "active" if self.active else "passive"
-        self.config = LinkConfig(LINK, "Link", mode, "", "", "", False, 0, "login", {}, "")
+        self.config = LinkConfig(LINK, "link 1", mode, "", "", "", False, 0, "login", {}, "")
         self.password = password
         self.changes = 0
 
@@ -329,7 +329,7 @@ async def test_who_lost_the_lease_ends_and_changes_nothing(talk: Talk) -> None:
     talk.wake()
     here, there = await talk.ends()
     assert isinstance(here, errors.LeaseLost)
-    assert here.params["link"] == "Link"
+    assert here.params["link"] == "link 1"
     assert isinstance(there, errors.Superseded)
     assert not office.rows("tag", "title")
     assert office.database.cursors[LINK].acked == acked

@@ -13,7 +13,7 @@ from tests import pgbouncer, postgres
 from tests.instances import pair as pairs
 from tests.instances.databases import PostgresDatabase
 from tests.instances.editing import Stream
-from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, Pair, link_file
+from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, Pair
 from tests.instances.program import Program
 from tests.instances.storm import Storm
 from tests.instances.waiting import stays, wait_until
@@ -229,11 +229,6 @@ def test_merge(shared: Pair) -> None:
 
 def test_truncate_and_cascades(pair: Pair) -> None:
     """Deletions that name no row, and those that Django makes of one."""
-    for side in pair.both:
-        header = "[link.table.fields]"
-        both = f'{header}\ntime_added = "both"\nrecord_status = "both"'
-        side.configure(link_file(side.name).replace(header, both))
-    pair.dial(pair.office.url)
     pair.start()
     office, branch = pair.both
     with database(office).connect() as connection:

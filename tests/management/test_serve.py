@@ -39,6 +39,7 @@ class Program:
             "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
             "MEDIA_ROOT": str(folder),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
         }
         self.running: list[subprocess.Popen[str]] = []
 
@@ -117,7 +118,11 @@ def closing(connection: Any) -> Any:
 
 def stop(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # PYTHONFAULTHANDLER: it says where it hangs
+        _, errors = process.communicate(timeout=30)
     return process.returncode, errors
 
 

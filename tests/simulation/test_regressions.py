@@ -50,7 +50,7 @@ def test_the_account_of_a_batch_that_came_twice(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [353])
 def test_a_dead_record_is_known_by_names_that_come_too_late(seed: int) -> None:
-    """A superseded change brought another name; the next one under it made a new row (tests/store/test_deletions.py)."""
+    """A superseded change brought another name; the next under it made a new row (tests/store/test_deletions.py)."""
     World(seed).run()
 
 

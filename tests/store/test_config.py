@@ -229,7 +229,7 @@ def test_a_map_of_option_values() -> None:
         for field in table.fields
         if field.number == number("crm.Client.name")
     ]
-    assert offer.options == ("paid", "new")
+    assert offer.options == ("new", "paid")
     assert apply(config.export()) == []
 
 

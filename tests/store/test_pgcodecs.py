@@ -54,7 +54,7 @@ def read(linked: Linked, name: str, sql: str, *settings: str) -> Any:
         ("span", "'13 mons'", 395 * 86_400 * 10**6),
         ("address", "'2001:db8::1'", "2001:db8::1"),
         ("address", "'10.0.0.1/32'", "10.0.0.1"),
-        ("address", "'10.0.0.0/8'", "10.0.0.0/8"),
+        ("address", "'10.0.0.0/8'", BadValue),  # a network is no address
         ("json", "'null'", None),
         ("json", """'{"b": 1.0, "a": [1e3, 12345678901234567890e-3]}'""", BadValue),
         ("json", """'{"b": 1.0, "a": [1e3, "12345678901234567890.5"]}'""", ...),
