@@ -32,20 +32,28 @@ class SyncappConfig(AppConfig):
 
 def _before_migrate(*, using: str, plan: list[Any] | None = None, **_kwargs: Any) -> None:
     """Take the triggers away: they would stop columns from being altered and miss tables that are rebuilt."""
-    from syncapp.store import triggers
+    from syncapp.store import catalogue, migrating, triggers
 
     # Without a migration to run nothing needs them gone, and meanwhile others' changes would go unseen.
     if plan:
+        ours = any(migration.app_label == SyncappConfig.name for migration, _ in plan)
+        if not ours and catalogue.usable(using) and triggers.ready(using):
+            migrating.mark(using)
         triggers.before_migrate(using)
 
 
 def _after_migrate(*, using: str, **_kwargs: Any) -> None:
     """Bring the catalogue up to date and put the triggers back."""
-    from syncapp.store import catalogue, triggers
+    from syncapp.store import catalogue, migrating, triggers
 
-    if catalogue.usable(using):
-        catalogue.refresh(using)
-        triggers.after_migrate(using)
+    if not catalogue.usable(using):
+        return
+    changes = catalogue.refresh(using)
+    models = {label: table.description.model for label, table in catalogue.tables(using).items()}
+    migrating.forget_emptied(using, [label for label in changes.returned if label in models], models)
+    triggers.after_migrate(using)
+    if triggers.ready(using):
+        migrating.find(using)
 
 
 #: Fields of users that no other program knows them by.

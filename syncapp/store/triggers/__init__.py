@@ -7,6 +7,7 @@ from syncapp.store.triggers.install import (
     after_migrate,
     before_migrate,
     install_all,
+    ready,
     remove_all,
     verify,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "before_migrate",
     "decode_mask",
     "install_all",
+    "ready",
     "remove_all",
     "verify",
 ]

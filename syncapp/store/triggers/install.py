@@ -174,8 +174,13 @@ def before_migrate(using: str = "default") -> None:
 
 def after_migrate(using: str = "default") -> None:
     """Put the triggers back after a migration; does nothing while syncapp's own tables are not there (yet)."""
-    if _ready(connections[using]):
+    if ready(using):
         install_all(using)
+
+
+def ready(using: str = "default") -> bool:
+    """Whether syncapp's own tables are there."""
+    return _ready(connections[using])
 
 
 def _ready(connection: BaseDatabaseWrapper) -> bool:
