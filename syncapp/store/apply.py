@@ -103,6 +103,8 @@ class Applier:
         fresh = self._ledger.save_problems()
         arrived, self._arrived = self._arrived, set()
         rows = self._backend.problems_waiting(self._link.id, arrived) if arrived else []
+        if arrived and len(self._setup.links) > 1:  # what came over other links may wait for it too
+            self._backend.hasten(arrived)
         if names:
             rows += self._backend.problems_of(self._link.id, names)
         return [
@@ -235,9 +237,9 @@ class Applier:
         return writes
 
     def _ambiguous(self, change: Incoming, key: str, count: int) -> None:
-        self._ledger.park(
-            change, 0, "ambiguous", {"table": self._ledger.label(change), "count": count, "key": key}
-        )
+        """Whether it is clear by then shows as soon as one of our rows goes by that name too."""
+        params = {"table": self._ledger.label(change), "count": count, "key": key}
+        self._ledger.park(change, 0, "ambiguous", params, change.uid)
 
     def _busy(self, change: Incoming, pk: str) -> None:
         self._ledger.park(change, 0, BUSY, {"table": self._ledger.label(change), "record": pk})
@@ -330,22 +332,26 @@ class Applier:
     def _settle(self, writes: list[Write]) -> None:
         """Give numbers to what was written, park what was not, account for everything."""
         done = [write for write in writes if write.failed is None]
+        renamed: list[Write] = []
         for write in writes:
             if write.failed is not None:
                 failed = write.failed
                 self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
-                if not write.create:
-                    self._learn_names(write)  # who it is has nothing to do with what could not be written
+                if not write.create and self._learn_names(write):
+                    renamed.append(write)  # who it is has nothing to do with what could not be written
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
-        self._add_pairs([write.record for write in done])
+        paired = self._add_pairs([write.record for write in done])
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._herald.note(write)
-            self._learn_names(write)
+            if self._learn_names(write) and not write.create:
+                renamed.append(write)
             if self._lets_go(write):  # of a record that may wait for that to be deleted
                 self._arrived.add(write.record.uid)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
+        met = [write for write in done if write.record.id in paired and not write.create]
+        self._tell_names(renamed, met)
 
     def _lets_go(self, write: Write) -> bool:
         """Whether a row that was here before refers to other rows now."""
@@ -401,29 +407,51 @@ class Applier:
         """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""
         return touches(self._setup, self._link.id, write.change.table, write.verdicts)
 
-    def _add_pairs(self, records: list[Record]) -> None:
+    def _add_pairs(self, records: list[Record]) -> set[int]:
+        """Note that the peer has these records; returns the ids of those of which that is news."""
         ids = [record.id for record in records]
         missing = set(ids) - self._backend.paired(self._link.id, ids) if ids else set()
         if missing:
             self._backend.add_pairs(self._link.id, missing)
+        return missing
 
-    def _learn_names(self, write: Write) -> None:
-        """The record goes by all of its names from now on; whoever waited for one of them can go on."""
+    def _learn_names(self, write: Write) -> bool:
+        """The record goes by all of its names from now on; whoever waited for one of them can go on.
+
+        Returns whether one of them is news.
+        """
         names = write.change.names
         if write.create:
             self._arrived.update(names)
         if len(names) == 1 and (write.create or names[0] == write.record.uid):
-            return
+            return False
         known = self._backend.records_by_uid(names)
         new = [name for name in names if name not in known]
         for name in new:
             self._backend.rename(write.record, name)
             self._resolver.created(name, write.record.pk)
             self._arrived.add(name)
-        if new and not write.create:
-            # Others who know the record by its old name only must hear of the new one before anything refers to it so.
-            feed_again(write.record, self._numbering, self._link.id)
-            self._backend.save_records([write.record])
+        return bool(new)
+
+    def _tell_names(self, renamed: list[Write], met: list[Write]) -> None:
+        """Let others hear of names that are new to them before anything refers to a record by one.
+
+        ``renamed``: their records have a name that only the peer of this link knows so far. ``met``: they are met on
+        this link for the first time; the peer may have told fewer names than we know.
+        """
+        writes = {write.record.id: write for write in met + renamed}
+        if not writes:
+            return
+        news = {write.record.id for write in renamed}
+        aliases = self._backend.aliases(writes)
+        told = []
+        for number, write in writes.items():
+            unheard = not {write.record.uid, *aliases.get(number, ())} <= {*write.change.names}
+            if unheard or number in news:
+                feed_again(write.record, self._numbering, 0 if unheard else self._link.id)
+                told.append(write.record)
+        if told:
+            self._backend.save_records(told)
 
 
 def _newest(cell: Cell) -> int:
