@@ -67,7 +67,6 @@ VALUES: dict[str, list[Any]] = {
     "json": [
         {},
         [],
-        None,
         "text",
         {"b": [1, 1.0, 1e22, 1e-7, True, None, 2**63 - 1], "a": {"ё": '1e5 "quoted"'}},
         [[[]], {"": ""}],
