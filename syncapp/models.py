@@ -281,6 +281,33 @@ class Alias(models.Model):
     record = models.ForeignKey(Record, models.CASCADE)
 
 
+class MatchSet(models.Model):
+    """Fields of a table by whose normalised values its rows are found; see `store.sql.matchkeys`."""
+
+    table_no = models.PositiveIntegerField()
+    #: Field numbers, in the order in which they make up the key.
+    fields = models.CharField(max_length=300)
+    #: By which rules the keys were made.
+    rules = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["table_no", "fields", "rules"], name="syncapp_matchset_once"),
+        ]
+
+
+class MatchKey(models.Model):
+    """The normalised key of a row, as a digest; null: to be made anew."""
+
+    set = models.ForeignKey(MatchSet, models.DO_NOTHING, db_constraint=False, db_index=False)
+    pk_text = models.CharField(max_length=255)
+    digest = models.BinaryField(max_length=16, null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["set", "pk_text"], name="syncapp_matchkey_once")]
+        indexes = [models.Index(fields=["set", "digest"], name="syncapp_matchkey_digest")]
+
+
 class UserMatch(models.Model):
     """A user of the peer who was met in a value, and who it is here; see `store.people`."""
 

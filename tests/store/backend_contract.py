@@ -506,6 +506,51 @@ class BackendContract:
             both = backend.match(world.clients, [world.name, world.phone], [("twin", "3"), ("ёлка", "9")])
             assert {key: sorted(rows) for key, rows in both.items()} == {("twin", "3"): sorted([c, d])}
 
+    def test_match_by_other_spellings(self, world: World) -> None:
+        """Whatever signs a number is written with."""
+        backend = world.backend
+        with backend.transaction():
+            stored = ["8(495)1234567", "84951234568", "+7 495 123-45-69"]
+            rows = backend.insert_rows(world.clients, [{world.name: "A", world.phone: p} for p in stored])
+            keys = [("+7 495 123-45-67",), ("+7(495)123-45-68",), ("84951234569",)]
+            found = backend.match(world.clients, [world.phone], keys)
+            assert found == {key: [row] for key, row in zip(keys, rows, strict=True)}
+
+    def test_match_sees_every_change(self, world: World) -> None:
+        """Of people, before and after it is sealed, and of ours."""
+        backend, asked = world.backend, [("ann lee",)]
+
+        def found() -> list[str]:
+            return sorted(backend.match(world.clients, [world.name], asked).get(asked[0], []))
+
+        with backend.transaction():
+            backend.setup()
+            (ours,) = backend.insert_rows(world.clients, [{world.name: "Bob"}])
+            assert found() == []
+            backend.update_rows(world.clients, [world.name], [(ours, ["Ann  Lee"])])
+            assert found() == [ours]
+            backend.update_rows(world.clients, [world.phone], [(ours, ["1"])])
+            assert found() == [ours]
+        theirs = world.create(world.clients, {world.name: "ANN LEE"})
+        with backend.transaction():
+            backend.setup()
+            assert found() == sorted([ours, theirs])
+            backend.drain(100)
+            assert found() == sorted([ours, theirs])
+        world.write(world.clients, theirs, {world.name: "Bob"})
+        with backend.transaction():
+            backend.setup()
+            assert found() == [ours]
+            backend.drain(100)
+            assert found() == [ours]
+        world.write(world.clients, theirs, {world.name: "ANN lee"})
+        with backend.transaction():
+            backend.setup()
+            backend.drain(100)
+            assert found() == sorted([ours, theirs])
+            backend.delete_rows([(label(world, world.clients), [ours])])
+            assert found() == [theirs]
+
     def test_check(self, world: World) -> None:
         assert world.backend.check(world.clients, world.name, "good") == ""
         assert "NUL" in world.backend.check(world.clients, world.name, "a\0b")

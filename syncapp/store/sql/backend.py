@@ -33,6 +33,7 @@ from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
 from syncapp.store.sql.links import LinkTables
 from syncapp.store.sql.matching import Matcher
+from syncapp.store.sql.matchkeys import MatchKeys
 from syncapp.store.sql.memories import Memories, Problems
 from syncapp.store.sql.people import People
 from syncapp.store.sql.reading import Reader
@@ -59,11 +60,13 @@ class SqlBackend:
         self._problems = Problems(self._database)
         self._memories = Memories(self._database)
         self._people = People(self._database)
+        self._match_keys = MatchKeys(self._database, self._reader)
         self._known: Layout | None = None
 
     # -- units of work --
 
     def transaction(self, *, snapshot: bool = False) -> AbstractContextManager[None]:
+        self._match_keys.begin()
         return self._database.transaction(snapshot=snapshot)
 
     def savepoint(self) -> AbstractContextManager[None]:
@@ -103,10 +106,14 @@ class SqlBackend:
     # -- journal --
 
     def drain(self, limit: int) -> list[JournalRow]:
-        return self._journal.drain(self._layout(), limit)
+        return self._sealed(self._journal.drain(self._layout(), limit))
 
     def drain_rows(self, table: int, pks: Collection[str]) -> list[JournalRow]:
-        return self._journal.drain_rows(self._layout(), table, pks)
+        return self._sealed(self._journal.drain_rows(self._layout(), table, pks))
+
+    def _sealed(self, rows: list[JournalRow]) -> list[JournalRow]:
+        self._match_keys.sealed(rows)
+        return rows
 
     def inserts(self, table: int, pks: Collection[str]) -> list[JournalRow]:
         return self._journal.inserts(self._layout(), table, pks)
@@ -150,18 +157,23 @@ class SqlBackend:
         return self._reader.rows(self._layout().table(table), pks, fields)
 
     def match(self, table: int, fields: Sequence[int], keys: Collection[Key]) -> dict[Key, list[str]]:
-        return Matcher(self._database, self._layout().table(table), fields).match(keys)
+        return Matcher(self._database, self._layout(), table, fields, self._reader, self._match_keys).match(
+            keys
+        )
 
     def check(self, table: int, field: int, value: Any) -> str:
         return self._layout().table(table).checks[field](value)
 
     def insert_rows(self, table: int, rows: Sequence[Values]) -> list[str]:
-        return self._writer.insert(self._layout().table(table), rows)
+        pks = self._writer.insert(self._layout().table(table), rows)
+        self._match_keys.changed(table, pks)
+        return pks
 
     def update_rows(
         self, table: int, fields: Sequence[int], rows: Sequence[tuple[str, Sequence[Any]]]
     ) -> None:
         self._writer.update(self._layout().table(table), fields, rows)
+        self._match_keys.changed(table, [pk for pk, _ in rows], fields)
 
     # -- deletions --
 
@@ -176,12 +188,19 @@ class SqlBackend:
 
     def detach(self, label: str, field: str, pks: Collection[str]) -> None:
         self._removal.detach(label, field, pks)
+        self._match_keys.changed(self._number(label), pks)
 
     def delete_rows(self, rows: Sequence[tuple[str, Collection[str]]]) -> None:
         self._removal.delete(rows)
 
     def restore_row(self, label: str, kept: Mapping[str, Any], fresh: Mapping[int, Any] | None = None) -> str:
-        return self._removal.restore(label, {**kept, **self._by_name(label, fresh or {})})
+        pk = self._removal.restore(label, {**kept, **self._by_name(label, fresh or {})})
+        self._match_keys.changed(self._number(label), [pk])
+        return pk
+
+    def _number(self, label: str) -> int:
+        """The number of a table; 0 for one that is not on offer."""
+        return next((t.number for t in self._layout().setup.tables.values() if t.label == label), 0)
 
     def _by_name(self, label: str, values: Mapping[int, Any]) -> dict[str, Any]:
         """Values by field number as a snapshot has them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -117,10 +117,6 @@ class Dialect(Protocol):
         self, columns: Sequence[Place], rows: Sequence[Sequence[Any]]
     ) -> tuple[str, Sequence[Any]]:
         """A condition, with its parameters, for rows whose ``columns`` are one of ``rows``."""
-        ...
-
-    def candidates(self, expression: str, keys: Collection[str]) -> tuple[str, list[Any]]:
-        """A condition, with its parameters, that no row fails whose text is one of the normalised ``keys``."""
         ...
 
     def locking(self, *, strong: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -159,12 +159,6 @@ class PostgresDialect:
             return f"{columns[0].quoted} = ANY({lists[0]})", params
         group = ", ".join(column.quoted for column in columns)
         return f"({group}) IN (SELECT * FROM unnest({', '.join(lists)}))", params
-
-    def candidates(self, expression: str, keys: Collection[str]) -> tuple[str, list[Any]]:
-        # lower() is not casefold(), and depends on the database's locale: texts with other than visible ASCII
-        # characters are all candidates.
-        sql = f"""(lower({expression}) = ANY(%s::text[]) OR {expression} COLLATE "C" ~ '[^!-~]')"""
-        return sql, [array(list(keys))]
 
     def locking(self, *, strong: bool) -> str:
         return f"FOR {'' if strong else 'NO KEY '}UPDATE SKIP LOCKED"

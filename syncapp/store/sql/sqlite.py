@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -116,12 +115,6 @@ class SqliteDialect:
         if len(columns) == 1:
             return f"{group} IN {_marks(len(rows))}", params
         return f"{group} IN (VALUES {', '.join([_marks(len(columns))] * len(rows))})", params
-
-    def candidates(self, expression: str, keys: Collection[str]) -> tuple[str, list[Any]]:
-        # SQLite's lower() knows ASCII only: values with other characters, or with spaces, are all candidates. One
-        # parameter whatever the number of keys, so that one pass over the table serves them all.
-        sql = f"(lower({expression}) IN (SELECT value FROM json_each(%s)) OR {expression} GLOB '*[^!-~]*')"
-        return sql, [json.dumps(list(keys))]
 
     def locking(self, *, strong: bool) -> str:
         return ""  # the transaction has locked everything

@@ -137,6 +137,9 @@ def install_all(using: str = "default") -> list[str]:
                 keeper.drop(name)
         for name in new:
             keeper.put(wanted[name][1])
+        if outdated or new:  # rows may have changed unseen: see `store.sql.matchkeys`
+            models.MatchKey.objects.using(using).all().delete()
+            models.MatchSet.objects.using(using).all().delete()
     return sorted({*outdated, *new})
 
 
@@ -192,6 +195,8 @@ def _ready(connection: BaseDatabaseWrapper) -> bool:
         models.LinkTable,
         models.Mapping,
         models.Rule,
+        models.MatchSet,
+        models.MatchKey,
     )
     written = (models.Journal, models.Applying)
     present = set(connection.introspection.table_names())
