@@ -19,10 +19,11 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
-from syncapp.store.base import Backend, Setup
+from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
+from syncapp.store.duplicates import adopt
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -178,6 +179,10 @@ class Applier:
                 back = self._graves.meet(change, next(iter(found.values())))
                 todo += [back] if back is not None else []
             else:
+                if len(found) > len(alive) > 0:  # a row that was one of two is gone
+                    dead = [record for record in found.values() if not record.alive]
+                    adopt(self._backend, self._setup, alive[0], dead, self._link.id, self._numbering)
+                    self._arrived.update(change.names)
                 todo.append(change)
                 known.update((change.uid, record) for record in alive)
         return todo, known, later
@@ -236,7 +241,7 @@ class Applier:
 
     def _ambiguous(self, change: Incoming, key: str, count: int) -> None:
         self._ledger.park(
-            change, 0, "ambiguous", {"table": self._ledger.label(change), "count": count, "key": key}
+            change, 0, AMBIGUOUS, {"table": self._ledger.label(change), "count": count, "key": key}
         )
 
     def _busy(self, change: Incoming, pk: str) -> None:

@@ -268,6 +268,9 @@ ASK = "ask"
 #: Code of a parked change of a sum that would leave the field's range.
 SUM_RANGE = "sum_range"
 
+#: Code of a parked change whose record may be several rows here, until people have decided which.
+AMBIGUOUS = "ambiguous"
+
 #: Longer texts are kept cut to this many characters in the log.
 LOGGED_TEXT = 1000
 
@@ -527,6 +530,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
 
     def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
         """Parked changes of these records that wait for an edit here (codes `ASK`, `SUM_RANGE`), over all links."""
+        ...
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        """Parked changes of records of ``table`` that may be several rows here (`AMBIGUOUS`), over all links."""
         ...
 
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None: ...

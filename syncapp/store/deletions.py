@@ -21,6 +21,7 @@ from syncapp.core.liveness import Judgement, Ruling, on_deletion
 from syncapp.core.merge import merge_field
 from syncapp.errors import HostCodeFailed
 from syncapp.store.base import Backend, RowRefused, Setup
+from syncapp.store.duplicates import inherited, names_of
 from syncapp.store.graves import Graves
 from syncapp.store.heralds import Herald
 from syncapp.store.lives import Context, Lives
@@ -129,6 +130,9 @@ class Deletions(Lives):
         if word.version is None:
             self.account(change, record, "duplicate")  # the sender's row was gone before it could travel
             return
+        if inherited(self.backend, self._resolver, record, word.version, self.link.id, self.numbering):
+            self.account(change, record, "superseded")
+            return
         known = record.entries.get(status)
         edits = {f: entry.version for f, entry in record.entries.items() if f not in (status, WHOLE)}
         judgement = on_deletion(
@@ -212,9 +216,11 @@ class Deletions(Lives):
             merged = merge_field(known.version, version, equal=True)
             assert merged.version is not None
             version = merged.version
+        # Who deleted it may not know all that it is called: a row of its own may go by another name of the record.
+        told = names_of(self.backend, record) <= set(item.change.names)
         record.alive = False
-        record.seq = self.numbering.next(incoming=True)
-        record.entries[status] = Entry(version, record.seq, self.link.id)
+        record.seq = self.numbering.next(incoming=told)
+        record.entries[status] = Entry(version, record.seq, self.link.id if told else 0)
 
     def _mourn(self, item: _Doomed, record: Record, row: Mapping[str, Any]) -> None:
         """Account for a record that is gone, and tell those who waited for that."""

@@ -34,6 +34,7 @@ from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.options import option_maps
 from syncapp.store.outgoing import outgoing
+from syncapp.store.refeed import feed_again as feed_again
 from syncapp.store.sealing import Numbering, seal_rows
 from syncapp.store.unsendable import outgoing_problem
 
@@ -108,12 +109,6 @@ def whole_fields(record: Record, out: Iterable[int]) -> tuple[int, ...]:
     """Those of the fields ``out`` that a whole record has for others: not what was emptied for want of a target."""
     entries = record.entries
     return tuple(sorted(field for field in out if field not in entries or entries[field].seq))
-
-
-def feed_again(record: Record, numbering: Numbering, via: int = 0) -> None:
-    """Let the record stand in the feed anew, to go whole to everybody but the link ``via``."""
-    record.seq = numbering.next()
-    record.entries[WHOLE] = Entry(Version(0, b""), record.seq, via)
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:

@@ -18,6 +18,7 @@ from syncapp.core.changes import Cursor, JournalRow, Op, Record
 from syncapp.core.clock import instance_of, make_origin
 from syncapp.core.mapping import EXACT, Catalogue, Kind
 from syncapp.store.base import (
+    AMBIGUOUS,
     ASK,
     SUM_RANGE,
     ConflictRow,
@@ -431,6 +432,13 @@ class MemoryBackend(MemoryDeletion):
             msgspec.structs.replace(p)
             for p in self.database.problems.values()
             if p.uid in uids and p.way == "in" and p.code in (ASK, SUM_RANGE)
+        ]
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        return [
+            msgspec.structs.replace(p)
+            for p in self.database.problems.values()
+            if (p.code, p.way, p.table) == (AMBIGUOUS, "in", table)
         ]
 
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:

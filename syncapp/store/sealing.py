@@ -16,6 +16,7 @@ from syncapp.core.liveness import bury
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, FieldInfo, LogRow, Setup, TableInfo
 from syncapp.store.combining import Edits
+from syncapp.store.duplicates import spare
 from syncapp.store.naming import Names, uid_at
 from syncapp.store.questions import review
 
@@ -111,11 +112,14 @@ def _seal_table(
     doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
     present = backend.existing(table, doubtful) if doubtful else set()
     gone = set(doubtful) - present
+    lost = {pk: records[pk] for pk in gone & records.keys()}
+    heirs = spare(backend, setup, table, lost, records, numbering) if lost else []
     changed: list[tuple[Record, dict[int, int], list[JournalRow]]] = []
     for pk, rows in by_pk.items():
         record = records.get(pk)
         if pk in gone:
-            if record is not None:
+            if pk in lost:
+                record = lost[pk]
                 _bury(record, status, rows[-1].at, numbering)
                 changed.append((record, {status: rows[-1].at}, rows))
             continue
@@ -128,6 +132,7 @@ def _seal_table(
             changed.append((record, fields, rows))
     numbered = [record for record, _, _ in changed]
     backend.save_records(numbered)
+    numbered += [heir for heir in heirs if not any(heir is record for record in numbered)]
     review(backend, setup, [(r, fields if r.alive else r.entries) for r, fields, _ in changed])
     if gone or _let_go(setup, table, changed):
         backend.hasten({record.uid for record in numbered})

@@ -386,7 +386,14 @@ def _complete(label: str, values: dict[str, Any]) -> dict[str, Any]:
 class SqlParty(Party):
     """The program of the test database."""
 
-    def __init__(self, index: int, clock: Clock, links: Mapping[int, Ways], log: bool = True) -> None:
+    def __init__(
+        self,
+        index: int,
+        clock: Clock,
+        links: Mapping[int, Ways],
+        log: bool = True,
+        match_by: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         super().__init__(index, clock, links, log)
         self._dated = 0
         sqlcatalogue.refresh()
@@ -405,7 +412,8 @@ class SqlParty(Party):
                 way = direction(ways, label, field.name)
                 models.Mapping.objects.create(link_id=link, field=field, direction=way.value)
             for table in models.Table.objects.filter(label__in=LABELS):
-                models.LinkTable.objects.create(link_id=link, table=table)
+                keys = list((match_by or {}).get(table.label, ()))
+                models.LinkTable.objects.create(link_id=link, table=table, match_by=keys)
         sqlcatalogue.bump("default")
         triggers.install_all()
         self.table = {table.label: table.number for table in models.Table.objects.all()}
@@ -536,7 +544,7 @@ def world(
         links.setdefault(one, {})[number] = mine
         links.setdefault(other, {})[number] = mirror(mine)
     parties: list[Party] = [
-        SqlParty(index, clock, links[index])
+        SqlParty(index, clock, links[index], match_by=match_by)
         if index == sql
         else MemoryParty(index, clock, links[index], match_by=match_by, merges=merges)
         for index in sorted(links)

@@ -350,6 +350,9 @@ class SqlBackend:
     def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
         return self._problems.standing(uids)
 
+    def doubles(self, table: int) -> list[ProblemRow]:
+        return self._problems.doubles(table)
+
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
         self._memories.add_conflicts(rows)
 
