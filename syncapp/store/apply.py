@@ -38,6 +38,7 @@ from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal, seal_rows
 from syncapp.store.values import same
+from syncapp.store.turns import turns
 from syncapp.store.writing import Write, Writer
 
 
@@ -128,6 +129,8 @@ class Applier:
         changes = self._deletions.begin([change for change in changes if change.uid not in back], known)
         familiar = [change for change in changes if change.uid in known]
         unknown = self._complete([change for change in changes if change.uid not in known])
+        unknown, after = self._in_turn(unknown)
+        later += after
         writes = self._unknown(unknown, known) + returning
         writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
@@ -208,6 +211,24 @@ class Applier:
                         change = parked.fold(reopen(rows[name]), change, fields)
             completed.append(change)
         return set_aside(completed, self._setup, self._ledger)
+
+    def _in_turn(self, changes: list[Incoming]) -> tuple[list[Incoming], list[Incoming]]:
+        """The changes whose match fields can be read, and those that come after what theirs refer to."""
+        whole = [
+            c for c in changes if c.kind == RowKind.WHOLE and self._resolver.matches_by_relation(c.table)
+        ]
+        waiting = self._resolver.match(whole).waiting if whole else {}
+        if not waiting:
+            return changes, []
+        whole = [change for change in changes if change.kind == RowKind.WHOLE]
+        turn = turns(whole, {uid: local.missing for uid, (_, local) in waiting.items()})
+        for change in changes:
+            if change.uid in turn.never:
+                field, local = waiting[change.uid]
+                params = {"table": self._ledger.label(change), "field": field.name, **local.params}
+                self._ledger.park(change, 0, local.code, params, local.missing)
+        now = [c for c in changes if c.uid not in turn.never and c.uid not in turn.later]
+        return now, [c for c in changes if c.uid in turn.later]
 
     def _unknown(self, changes: list[Incoming], known: dict[bytes, Record]) -> list[Write]:
         """Recognise rows that we have by their match fields (added to ``known``); the rest is to be created."""

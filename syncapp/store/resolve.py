@@ -46,12 +46,14 @@ class Local(NamedTuple):
 class Matches(NamedTuple):
     """``found``: uid → (table, local key) of the one row that matches; ``ambiguous``: uid → (key, how many).
 
-    ``keys``: uid → the key, as people read it.
+    ``keys``: uid → the key, as people read it. ``waiting``: uid → the match field that refers to what is not here yet,
+    and as what it waits: nobody can tell which row it is.
     """
 
     found: dict[bytes, tuple[int, str]]
     ambiguous: dict[bytes, tuple[str, int]]
     keys: dict[bytes, str]
+    waiting: dict[bytes, tuple[FieldInfo, Local]]
 
 
 class Resolver:
@@ -202,9 +204,17 @@ class Resolver:
 
     # -- matching --
 
+    def matches_by_relation(self, table: int) -> bool:
+        """Whether a match field of ``table`` refers to other records, or to users, which may not be here yet."""
+        fields = self._setup.tables[table].fields
+        return any(
+            fields[number].target or fields[number].type.kind is Kind.USER
+            for number in self._link.match_by.get(table, ())
+        )
+
     def match(self, changes: list[Incoming]) -> Matches:
         """Find existing rows that the new records of ``changes`` are, by the link's match fields."""
-        matches = Matches({}, {}, {})
+        matches = Matches({}, {}, {}, {})
         by_table: dict[int, list[Incoming]] = defaultdict(list)
         for change in changes:
             if self._link.match_by.get(change.table):
@@ -216,7 +226,7 @@ class Resolver:
 
     def _match_table(self, table: int, group: list[Incoming], result: Matches) -> None:
         fields = self._link.match_by[table]
-        keys = {change.uid: key for change in group if (key := self._key(change, fields)) is not None}
+        keys = {change.uid: key for change in group if (key := self._key(change, fields, result)) is not None}
         matches = self._backend.match(table, fields, set(keys.values())) if keys else {}
         taken: dict[str, bytes] = {}
         for uid, key in keys.items():
@@ -230,7 +240,7 @@ class Resolver:
                 taken[rows[0]] = uid
                 result.found[uid] = (table, rows[0])
 
-    def _key(self, change: Incoming, fields: tuple[int, ...]) -> Key | None:
+    def _key(self, change: Incoming, fields: tuple[int, ...], result: Matches) -> Key | None:
         """The change's match key in local terms; None when it lacks one of the fields."""
         infos = self._setup.tables[change.table].fields
         key = []
@@ -239,6 +249,9 @@ class Resolver:
             if cell is None:
                 return None
             local = self.local(infos[field], cell.value)
+            # Nothing refers to a row that is gone: what does is new.
+            if not local.ready and local.code != "target_deleted":
+                result.waiting[change.uid] = infos[field], local
             if not local.ready or local.value is None or isinstance(local.value, list | dict):
                 return None
             key.append(local.value)
