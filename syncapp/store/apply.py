@@ -37,8 +37,8 @@ from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal, seal_rows
-from syncapp.store.values import same
 from syncapp.store.turns import turns
+from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
 
 

@@ -389,7 +389,8 @@ class MemoryBackend(MemoryDeletion):
         return [p for p in self._incoming(link) if p.uid in uids]
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
-        return [p for p in self._incoming(link) if p.next_try <= now][:limit]
+        due = sorted(self._incoming(link), key=lambda p: (p.next_try, p.id))
+        return [p for p in due if p.next_try <= now][:limit]
 
     def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         found = [p for p in self.database.problems.values() if p.link == link and p.way == "out"]
