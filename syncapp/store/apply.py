@@ -174,8 +174,8 @@ class Applier:
                 later.append(change)
                 continue
             alive = [record for record in found.values() if record.alive]
-            if any((record.table, record.pk) in self._locks.busy for record in alive):
-                self._busy(change, alive[0].pk)
+            if busy_rows := [r.pk for r in found.values() if (r.table, r.pk) in self._locks.busy]:
+                self._busy(change, busy_rows[0])
             elif len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:

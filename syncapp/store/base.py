@@ -44,10 +44,17 @@ class FieldInfo(msgspec.Struct, frozen=True):
     auto: bool = False
 
 
+class Soft(msgspec.Struct, frozen=True):
+    """How rows of a table say whether they count as deleted: field → wire value (see `store.softly`)."""
+
+    deleted: dict[int, Any]
+    alive: dict[int, Any]
+
+
 class TableInfo(msgspec.Struct, frozen=True):
     """A table as the store's logic sees it, with all its fields by number.
 
-    ``status``: the number of *record status*, or 0.
+    ``status``: the number of *record status*, or 0. ``soft``: its rows stay when they are deleted.
     """
 
     number: int
@@ -55,6 +62,7 @@ class TableInfo(msgspec.Struct, frozen=True):
     title: str
     fields: dict[int, FieldInfo]
     status: int = 0
+    soft: Soft | None = None
 
 
 class LinkInfo(msgspec.Struct, frozen=True):
@@ -366,6 +374,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
 
     def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
         """Records by uid or alias, alive or not; keys are the uids that were asked for."""
+        ...
+
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        """The newest *dead* record of each of these local keys."""
         ...
 
     def records_after(self, seq: int, limit: int) -> list[Record]:

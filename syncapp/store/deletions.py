@@ -31,6 +31,7 @@ from syncapp.store.questions import review
 from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import new_uid, seal_rows
+from syncapp.store.softly import mark
 
 
 class _Doomed(NamedTuple):
@@ -90,6 +91,7 @@ class Deletions(Lives):
                 self._judge(change, known[change.uid])
             else:
                 self._remember(change)
+        self._lay_down()
         levels, rest = Remover(*self._scope).free(self._roots()) if self._doomed else ([], [])
         for level in levels:
             self._remove(level)
@@ -174,6 +176,30 @@ class Deletions(Lives):
                 self.backend.rename(record, name)
         self.account(change, record, "applied")
 
+    # -- rows that stay -------------------------------------------------------------------------------------
+
+    def _lay_down(self) -> None:
+        """Rows that say themselves that they are deleted come to say so; what refers to them may go on."""
+        removed = Removed([], {}, {}, {})
+        for place, item in self._doomed.items():
+            table = self.setup.tables[item.record.table]
+            if table.soft is None:
+                continue
+            if item.judgement.lost:
+                removed.rows[place] = self.backend.snapshot(table.label, [place.pk]).get(place.pk, {})
+            try:
+                with self.backend.savepoint():
+                    mark(self.backend, table, [place.pk], alive=False)
+            except RowRefused as refused:
+                removed.refused[place] = refused
+            else:
+                removed.gone.append(Root(place, item.judgement.version))
+        self._bury(removed)
+        for place, error in removed.refused.items():
+            self._refused(self._doomed[place], error)
+        for place in [*(root.place for root in removed.gone), *removed.refused]:
+            del self._doomed[place]
+
     # -- removing -------------------------------------------------------------------------------------------
 
     def _remove(self, roots: list[Root]) -> None:
@@ -233,7 +259,8 @@ class Deletions(Lives):
         if self._herald is not None:
             self._herald.deleted(record.table, record.pk)
         names = {record.uid, *change.names}
-        self._resolver.gone(names)
+        if self.setup.tables[record.table].soft is None:
+            self._resolver.gone(names)
         self._arrived(names)
         self.account(change, record, "applied")
 

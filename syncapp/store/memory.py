@@ -151,6 +151,10 @@ class MemoryBackend(MemoryDeletion):
         db = self.database
         return {uid: _copy(db.records[db.by_uid[uid]]) for uid in uids if uid in db.by_uid}
 
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        dead = (r for _, r in sorted(self.database.records.items()) if not r.alive and r.table == table)
+        return {record.pk: _copy(record) for record in dead if record.pk in pks}
+
     def records_after(self, seq: int, limit: int) -> list[Record]:
         found = sorted((r for r in self.database.records.values() if r.seq > seq), key=lambda r: r.seq)
         return [_copy(record) for record in found[:limit]]

@@ -16,6 +16,7 @@ from syncapp.store.faults import fault, shown
 from syncapp.store.options import option_maps, translated
 from syncapp.store.parked import Incoming
 from syncapp.store.people import UserFinder
+from syncapp.store.softly import standing, without_dead
 from syncapp.store.targets import TargetFinder, is_key, targets_of
 
 if TYPE_CHECKING:
@@ -97,8 +98,10 @@ class Resolver:
         self._asked |= wanted
         records = self._backend.records_by_uid(wanted)
         vanished = self._vanished(record for record in records.values() if record.alive)
+        stands = standing(self._backend, self._setup, records.values())
         for uid, record in records.items():
-            if record.alive and (record.table, record.pk) not in vanished:
+            here = record.alive and (record.table, record.pk) not in vanished
+            if here or record.id in stands:
                 self._keys[uid] = record.pk
             else:
                 self._gone.add(uid)
@@ -228,6 +231,7 @@ class Resolver:
         fields = self._link.match_by[table]
         keys = {change.uid: key for change in group if (key := self._key(change, fields, result)) is not None}
         matches = self._backend.match(table, fields, set(keys.values())) if keys else {}
+        matches = without_dead(self._backend, self._setup.tables[table], matches)
         taken: dict[str, bytes] = {}
         for uid, key in keys.items():
             rows = matches.get(key, [])

@@ -72,6 +72,7 @@ class Write:
         "late",
         "ours",
         "record",
+        "stands",
         "verdicts",
         "versions",
     )
@@ -91,6 +92,8 @@ class Write:
         self.echo: JournalRow | None = None
         #: Of a record that comes back: what else its row had, by field name.
         self.kept: dict[str, Any] | None = None
+        #: Of such a record: whether its row is there, and only said that it is deleted.
+        self.stands = False
 
     def decide(self, field: int, cell: Cell, merged: Merged, local: Local) -> None:
         """Note the verdict on one field; what refers to a missing record is held."""
@@ -195,7 +198,7 @@ class Writer:
         for write in writes:
             values = self._values_of(write)
             if write.failed is None:
-                key = (write.change.table, tuple(sorted(values)), write.kept is not None)
+                key = (write.change.table, tuple(sorted(values)), write.kept is not None, write.stands)
                 groups[key].append((write, values))
         for (table, *_), group in groups.items():
             self._insert(table, group)
@@ -233,7 +236,9 @@ class Writer:
 
     def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
         def some(items: list[tuple[Write, dict[int, Any]]]) -> None:
-            if items[0][0].kept is not None:
+            if items[0][0].stands:
+                keys = self._wake(table, items)
+            elif items[0][0].kept is not None:
                 label = self._setup.tables[table].label
                 keys = [self._backend.restore_row(label, w.kept or {}, values) for w, values in items]
             else:
@@ -242,13 +247,25 @@ class Writer:
                 write.record.pk = key
 
         # What comes back to life is put back as it was.
-        if self._rows is not None and self._rows.handles(table) and group[0][0].kept is None:
+        fresh = group[0][0].kept is None and not group[0][0].stands
+        if self._rows is not None and self._rows.handles(table) and fresh:
             self._rows.write(table, group)
         else:
             self._in_bulk_or_singly(table, group, some)
         for write, _ in group:
             if write.failed is None:
                 self._resolver.created(write.change.uid, write.record.pk)
+
+    def _wake(self, table: int, items: list[tuple[Write, dict[int, Any]]]) -> list[str]:
+        """Let rows that counted as deleted live, with the values that came; their keys."""
+        info = self._setup.tables[table]
+        assert info.soft is not None
+        rows = {write.record.pk: {**values, **info.soft.alive} for write, values in items}
+        columns = sorted(next(iter(rows.values())))
+        self._backend.update_rows(
+            table, columns, [(pk, [values[column] for column in columns]) for pk, values in rows.items()]
+        )
+        return list(rows)
 
     def _fill_late(self, writes: list[Write]) -> None:
         """Relations within a cycle: set them now that both ends exist."""

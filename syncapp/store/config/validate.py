@@ -105,7 +105,7 @@ def validate(
     def offer(link: str, peer: int | str | None, label: str, name: str) -> FieldOffer | None:
         return known[link].find(peer, label, name) if link in known else None
 
-    rules, found = plan_rules(spec.rules, catalogue, two_way_links(plans, offer, using))
+    rules, found = plan_rules(spec.rules, catalogue, two_way_links(plans, offer, using), plans)
     return plans, rules, errors + found
 
 

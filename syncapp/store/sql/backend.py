@@ -122,6 +122,9 @@ class SqlBackend:
     def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
         return self._records.by_uid(uids)
 
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        return self._records.buried(table, pks)
+
     def records_after(self, seq: int, limit: int) -> list[Record]:
         return self._records.after(seq, limit)
 
