@@ -37,6 +37,7 @@ from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal, seal_rows
+from syncapp.store.systemvalues import is_kept, kept_fields, parts_of, value_of
 from syncapp.store.turns import turns
 from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
@@ -314,6 +315,8 @@ class Applier:
                 record = known[change.uid]
                 values = dict(zip(columns, rows.get(record.pk, ()), strict=False))
                 values[self._setup.tables[table].status] = True
+                kept = (f for f in kept_fields(self._setup.tables[table]) if f.number in change.cells)
+                values |= {field.number: value_of(record, field.number) for field in kept}
                 found.append(Found(change, record, values))
             self._joiner.learn(found)
             writes += [self._merge_record(*item) for item in found]
@@ -340,6 +343,7 @@ class Applier:
                 said = stance(spec.policy, active=self._link.active)
                 merged = merge_field(mine, cell.version, equal=equal, stance=said)
             write.decide(field, cell, merged, local)
+            write.verdicts[field].kept = is_kept(spec)
         return write
 
     def _derive(self, entry: Entry | None, cell: Cell, *, equal: bool) -> Merged:
@@ -402,14 +406,17 @@ class Applier:
             elif result == "applied" and version is not None:
                 number = number or self._numbering.next(incoming=bool(via) and not self._may_enter(write))
                 self._numbering.local |= verdict.back
-                record.entries[field] = Entry(version, number, 0 if verdict.back else via, verdict.parts)
+                parts = parts_of(verdict.value) if verdict.kept else verdict.parts
+                record.entries[field] = Entry(version, number, 0 if verdict.back else via, parts)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
                 record.entries[field] = known._replace(version=version)
                 dirty = True
             self._ledger.count(write, field, verdict.cell, result)
             mine, theirs = write.versions.get(field), verdict.cell.version
-            if verdict.merged.outcome.conflict and mine is not None and theirs is not None:
+            if verdict.kept:
+                pass  # how a record began is nobody's decision
+            elif verdict.merged.outcome.conflict and mine is not None and theirs is not None:
                 self._ledger.keep_loser(write, field, mine, theirs)
             elif verdict.loser is not None:
                 self._ledger.keep(record, field, verdict.loser)

@@ -415,6 +415,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
 
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        """The users who made these rows, by local key, as far as the program's own history tells."""
+        ...
+
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         """Values of ``fields`` by local key, in their order. One that cannot be read is a `BadValue` in its place."""
         ...

@@ -19,7 +19,8 @@ import msgspec
 from syncapp.core.changes import WHOLE, Entry, Record
 from syncapp.core.clock import Version, edit, sees
 from syncapp.core.liveness import known_together
-from syncapp.store.base import Backend, ProblemRow, Setup
+from syncapp.core.rules import Merge
+from syncapp.store.base import Backend, ProblemRow, Setup, TableInfo
 from syncapp.store.parked import Incoming, unpack
 from syncapp.store.refeed import feed_again
 
@@ -74,7 +75,6 @@ def adopt(
 
     ``link``: that of the peer for which they are one.
     """
-    status = setup.tables[heir.table].status
     names: set[bytes] = set()
     backend.add_pairs(link, [heir.id])
     for other in others:
@@ -83,7 +83,7 @@ def adopt(
             if backend.paired(number, [other.id]):
                 backend.add_pairs(number, [heir.id])
         backend.forget([other], {})
-        _date(heir, other, status, numbering)
+        _date(heir, other, setup.tables[heir.table], numbering)
     for name in sorted(names):
         backend.rename(heir, name)
     feed_again(heir, numbering)
@@ -94,20 +94,20 @@ def adopt(
     look_again(backend, heir.table, names)
 
 
-def _date(heir: Record, other: Record, status: int, numbering: Numbering) -> None:
+def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -> None:
     """Versions of ``heir`` that have seen those of ``other``; their numbers follow.
 
     A sum or a union stays what its parts make: what the other row added comes back with the record's own parts.
     """
+    status, fields = table.status, table.fields
     grave = other.entries.get(status)
     for field, entry in other.entries.items():
         mine = heir.entries.get(field)
-        if field in (WHOLE, status) or entry.parts or (mine is not None and mine.parts):
+        if field in (WHOLE, status) or (field in fields and fields[field].merge is not Merge.VALUE):
             continue
         if mine is None or not sees(mine.version, entry.version):
-            heir.entries[field] = Entry(
-                _above([entry.version, mine.version if mine else None], numbering), -1, 0
-            )
+            version = _above([entry.version, mine.version if mine else None], numbering)
+            heir.entries[field] = Entry(version, -1, 0, (mine or entry).parts)
     if grave is not None:
         known = [entry.version for field, entry in heir.entries.items() if field != WHOLE]
         heir.entries[status] = Entry(_above([grave.version, *known], numbering), -1, 0)

@@ -23,6 +23,7 @@ from syncapp.store.lives import Context, Lives
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.rejoining import rejoin
 from syncapp.store.softly import standing
+from syncapp.store.systemvalues import kept_fields
 from syncapp.store.writing import Verdict, Write
 
 
@@ -165,6 +166,7 @@ class Graves(Lives):
             came = {table.fields[field].name for field in cells}
             write.kept = {name: value for name, value in kept.values.items() if name not in came}
         entries, stay = write.record.entries, {*cells, table.status, WHOLE}
+        stay |= {field.number for field in kept_fields(table)}  # no row had them
         for field in entries.keys() - stay:
             if row is None or field in kept.changed:
                 del entries[field]

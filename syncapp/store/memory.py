@@ -203,6 +203,10 @@ class MemoryBackend(MemoryDeletion):
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
         return set(pks) & self.database.tables[table].keys()
 
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        known = self.database.creators
+        return {pk: known[table, pk] for pk in pks if (table, pk) in known}
+
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         rows = self.database.tables[table]
         return {pk: [rows[pk].get(field) for field in fields] for pk in pks if pk in rows}

@@ -20,6 +20,7 @@ from syncapp.store.duplicates import spare
 from syncapp.store.naming import Names, uid_at
 from syncapp.store.questions import review
 from syncapp.store.softly import dead_rows
+from syncapp.store.systemvalues import Beginnings, fill_in
 
 TAG_BYTES = 8
 #: Records whose values are fetched for the log at once.
@@ -110,8 +111,7 @@ def _seal_table(
     status = setup.tables[table].status
     records = backend.records_by_pk(table, by_pk)
     soft = setup.tables[table].soft is not None
-    if soft:
-        records |= backend.buried(table, by_pk.keys() - records.keys())
+    records |= backend.buried(table, by_pk.keys() - records.keys()) if soft else {}
     edits.learn(records.values())
     doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
     present = backend.existing(table, doubtful) if doubtful else set()
@@ -122,6 +122,7 @@ def _seal_table(
     heirs = spare(backend, setup, table, lost, records, numbering) if lost else []
     spared -= lost.keys()
     quiet: list[Record] = []
+    beginnings = Beginnings(backend, setup, table, by_pk)
     changed: list[tuple[Record, dict[int, int], list[JournalRow]]] = []
     for pk, rows in by_pk.items():
         record = records.get(pk)
@@ -137,8 +138,10 @@ def _seal_table(
         if record is None:
             record = Record(0, table, pk, names.of(table, pk), entries={})
         fields = edits.settle(record, _changed_fields(rows, captured, known=known), rows)
-        if fields:
+        begun = beginnings.note(record, rows, numbering.origin)
+        if fields or begun:
             _stamp(record, fields, numbering, rows, edits)
+            fields |= _number(record, begun)
         if soft and record.alive is (pk in dead):
             fields = _cross(record, status, rows[-1].at, fields, numbering)
         elif fields and not record.alive:  # nobody hears of what becomes of a row that counts as deleted
@@ -200,6 +203,13 @@ def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
         record.entries[status] = Entry(version, record.seq, 0)
 
 
+def _number(record: Record, fields: Iterable[int]) -> dict[int, int]:
+    """Give entries that have a version already the record's number; their times."""
+    for field in fields:
+        record.entries[field] = record.entries[field]._replace(seq=record.seq)
+    return {field: record.entries[field].version.time for field in fields}
+
+
 def _cross(
     record: Record, status: int, at: int, fields: dict[int, int], numbering: Numbering
 ) -> dict[int, int]:
@@ -244,6 +254,7 @@ def _queue_log(
     table = info.number
     values = backend.rows(table, [record.pk for record, _, _ in todo], columns)
     place = {field: i for i, field in enumerate(columns)}
+    fill_in(info, [record for record, _, _ in todo], columns, values)
     for held in values.values() if info.status in place else ():
         held[place[info.status]] = True  # it has no column: that it is told of a living record says it
     log: list[LogRow] = []

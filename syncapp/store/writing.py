@@ -17,6 +17,7 @@ from syncapp.store.faults import told
 from syncapp.store.locking import BUSY
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Local, Resolver
+from syncapp.store.systemvalues import is_kept
 from syncapp.store.values import identical
 
 Held = tuple[str, dict[str, Any], bytes | None]
@@ -44,10 +45,10 @@ class Verdict:
 
     Of a sum or a union: the ``parts`` that it then has, whether they go ``back`` to the peer too since they are more
     than it sent, and the value that a lost baseline made. Of a relation: whether it was ``emptied``, since what
-    it refers to is not here.
+    it refers to is not here. Of a system field without a column: it is ``kept`` with the record.
     """
 
-    __slots__ = ("back", "cell", "emptied", "held", "loser", "merged", "parts", "value")
+    __slots__ = ("back", "cell", "emptied", "held", "kept", "loser", "merged", "parts", "value")
 
     def __init__(self, cell: Cell, merged: Merged, value: Any, held: Held | None = None) -> None:
         self.cell = cell
@@ -57,6 +58,7 @@ class Verdict:
         self.parts: Parts = ()
         self.back = False
         self.emptied = False
+        self.kept = False
         self.loser: Loser | None = None
 
 
@@ -161,6 +163,7 @@ class Writer:
         for field, cell in write.change.cells.items():
             outcome = Merged(Outcome.APPLY, cell.version)
             write.verdicts[field] = Verdict(cell, outcome, cell.value)
+            write.verdicts[field].kept = is_kept(fields[field])
             if fields[field].merge is not Merge.VALUE:
                 write.verdicts[field].parts = cell.parts
 
@@ -218,7 +221,8 @@ class Writer:
                     write.failed = Failure(local.code, params, local.missing)
                     return {}
                 verdict.held = (local.code, params, local.missing)
-                write.late[field] = verdict.cell.value
+                if not verdict.kept:
+                    write.late[field] = verdict.cell.value
                 continue
             reason = local.fault or self._backend.check(write.change.table, field, local.value)
             if reason:
@@ -230,8 +234,9 @@ class Writer:
                 }
                 write.failed = Failure(local.code, params)
                 return {}
-            verdict.value = values[field] = local.value
-            verdict.emptied = local.emptied
+            verdict.value, verdict.emptied = local.value, local.emptied
+            if not verdict.kept:
+                values[field] = local.value
         return values
 
     def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
@@ -383,6 +388,7 @@ def _written(write: Write) -> dict[int, Any]:
         field: verdict.value
         for field, verdict in write.verdicts.items()
         if verdict.held is None
+        and not verdict.kept
         and verdict.merged.outcome.writes
         and not (field in write.ours and identical(write.ours[field], verdict.value))
     }

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 from django.apps import apps
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db import models as db
 
@@ -59,7 +61,7 @@ UNMAPPED = frozenset(
 )
 #: The table of which a program may have softly deleted rows.
 CONTACT = "testapp.Contact"
-SYSTEM = frozenset({"record_status", "time_added"})
+SYSTEM = frozenset({"record_status", "time_added", "creator"})
 _RULES = {
     db.CASCADE: OnDelete.CASCADE,
     db.SET_NULL: OnDelete.SET,
@@ -135,6 +137,14 @@ class Party:
         raise NotImplementedError
 
     def remove(self, label: str, pk: str) -> None:
+        raise NotImplementedError
+
+    def user(self, login: str) -> str:
+        """The key of a user."""
+        raise NotImplementedError
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        """The program's own history says who made a row."""
         raise NotImplementedError
 
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
@@ -356,6 +366,16 @@ class MemoryParty(Party):
     def remove(self, label: str, pk: str) -> None:
         self.database.remove(self.table[label], pk)
 
+    def user(self, login: str) -> str:
+        known = self.database.users
+        key = next((key for key, names in known.items() if names[0] == login), "")
+        key = key or str(10 * (self.index + 1) + len(known))
+        known[key] = (login, "")
+        return key
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        self.database.creators[self.table[label], pk] = self.user(login)
+
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
         row = self.database.tables[self.table[label]].get(pk)
         fields = self.database.setup.tables[self.table[label]].fields
@@ -495,6 +515,13 @@ class SqlParty(Party):
     def remove(self, label: str, pk: str) -> None:
         apps.get_model(label)._default_manager.get(pk=pk).delete()
         self._date()
+
+    def user(self, login: str) -> str:
+        return str(get_user_model()._default_manager.get_or_create(username=login)[0].pk)
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        made = apps.get_model(label)._default_manager.get(pk=pk)
+        LogEntry.objects.log_actions(self.user(login), [made], ADDITION, single_object=True)
 
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
         found = apps.get_model(label)._default_manager.filter(pk=pk).first()

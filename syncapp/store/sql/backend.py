@@ -28,6 +28,7 @@ from syncapp.store.base import (
 from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
 from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.people import Names, UserMatch
+from syncapp.store.sql.authors import creators
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
@@ -148,6 +149,9 @@ class SqlBackend:
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
         return self._reader.existing(self._layout().table(table), pks)
+
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        return creators(self._database, self._layout().table(table), pks)
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         return self._reader.rows(self._layout().table(table), pks, fields)
