@@ -195,6 +195,51 @@ class BadMatchField(ConfigError):
     )
 
 
+class MatchNotReceived(ConfigError):
+    code = "match_not_received"
+    template = N_(
+        'Link "{link}", table "{table}": records are matched by "{field}", but that field is not received, so that '
+        'they would all be created once more. Map it as "both" or "download", or take it out of match_by.'
+    )
+
+
+class SoftOnlyForStatus(ConfigError):
+    code = "soft_only_for_status"
+    template = N_(
+        'Rule of "{field}": deleted = {{ … }} (and alive beside it) says how rows of a table tell that they are '
+        "deleted, so the rule has to be about its record_status."
+    )
+
+
+class BadSoftColumn(ConfigError):
+    code = "bad_soft_column"
+    template = N_(
+        'Rule of "{field}": "{column}" cannot say whether a record is deleted. Name a column of {table} itself that '
+        "holds texts, numbers, truth values or dates."
+    )
+
+
+class BadSoftValue(ConfigError):
+    code = "bad_soft_value"
+    template = N_('Rule of "{field}": {value} cannot stand in "{column}": {detail}.')
+
+
+class SoftNeedsAlive(ConfigError):
+    code = "soft_needs_alive"
+    template = N_(
+        'Rule of "{field}": say by alive = {{ … }} what stands in {columns} while a record lives. It must name the '
+        "same columns as deleted, with another value."
+    )
+
+
+class SoftColumnMapped(ConfigError):
+    code = "soft_column_mapped"
+    template = N_(
+        'Rule of "{field}": "{column}" says whether a record is deleted, and link "{link}" exchanges it as a field as '
+        "well. Map record_status alone."
+    )
+
+
 class BadFilterField(ConfigError):
     code = "bad_filter_field"
     template = N_(

@@ -248,7 +248,13 @@ class Record(models.Model):
             ),
         )
 
-        indexes = (models.Index(fields=("id",), condition=models.Q(alive=False), name="syncapp_record_dead"),)
+        indexes = (
+            models.Index(fields=("id",), condition=models.Q(alive=False), name="syncapp_record_dead"),
+            # Whose row a dead record's was: it may stand (see `store.softly`).
+            models.Index(
+                fields=("table", "pk_text"), condition=models.Q(alive=False), name="syncapp_record_grave"
+            ),
+        )
 
 
 class Archive(models.Model):

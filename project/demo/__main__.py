@@ -153,6 +153,7 @@ def announce(children: Sequence[Child]) -> None:
 Try:
   · Change a client's phone in one program and look at the client in the other.
   · Add an order with a payment, on either side.
+  · Delete a client: its orders and payments go with it, in both.
   · Write past the program, and see it arrive all the same:
     sqlite3 {database} "{statement}"
   · Freeze the head office (kill -STOP {process}), change things in the branch, then kill -CONT {process}.

@@ -42,9 +42,10 @@ def main() -> None:
     arguments = parser.parse_args()
     django.setup()
     call_command("migrate", verbosity=0)
-    call_command("demodata", "--if-empty")
     ensure_admin()
     apply_link(arguments.link, arguments.link.with_suffix(".applied.toml"))
+    # After the link, which then has seen the rows come: both programs recognise each other's, and can delete them.
+    call_command("demodata", "--if-empty")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from syncapp.core.kinds import Fit as Fit
 from syncapp.core.kinds import Kind as Kind
 from syncapp.core.kinds import fit as fit
 from syncapp.core.kinds import loss, read_options
+from syncapp.core.recognition import NO_MATCH_VALUE, missing_match_field
 from syncapp.core.relations import RELATIONS, MatchKey, Pair, Sides, relate
 from syncapp.core.rules import SIDED, Merge, Policy
 
@@ -225,6 +226,7 @@ def agree(here: Catalogue, there: Catalogue, users: tuple[str, str] = ("", "")) 
             result.suspended.append(reason)
         elif TIME_ADDED in (mine.offer.name, other.offer.name):
             dated.add(mine.table.number)
+    _recognise(result, here, there)
     _relate(
         result, pairs, Sides(here, there, {mine.offer.number: other.offer.number for mine, other in pairs})
     )
@@ -232,6 +234,21 @@ def agree(here: Catalogue, there: Catalogue, users: tuple[str, str] = ("", "")) 
     lone = [field for field in ours.fields if field.mapped and field.offer.number not in paired]
     result.suspended += [_why_alone(mine, theirs) for mine in lone]
     return result
+
+
+def _recognise(result: Agreement, here: Catalogue, there: Catalogue) -> None:
+    """Let tables wait of which records would come without what they are recognised by."""
+    ours = {table.number: table for table in here}
+    theirs = {table.number: table for table in there}
+    for flow in result.tables.values():
+        name = missing_match_field(flow, ours, theirs)
+        if name is None:
+            continue
+        params = {"table": ours[flow.table].label, "field": name}
+        fields = sorted({*flow.out, *flow.into.values()})
+        result.suspended += [Suspended(field, NO_MATCH_VALUE, params) for field in fields]
+        for field in fields:
+            result.shut(field)
 
 
 def _relate(result: Agreement, pairs: Iterable[tuple[_Field, _Field]], sides: Sides) -> None:

@@ -26,6 +26,7 @@ from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, exists, status_of
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
+from syncapp.store.locking import BUSY
 from syncapp.store.store import RETRY_ROWS, Applied, Store
 from syncapp.transports.base import Channel
 
@@ -33,7 +34,10 @@ logger = logging.getLogger(__name__)
 
 LEASE = 15_000_000
 RENEW_EVERY = 5.0
+#: Seconds between two looks at what is parked; sooner where something is due before that.
 RETRY_EVERY = 5.0
+#: What is due at once is not tried more often than this.
+RETRY_SOON = 0.05
 #: Seconds that a goodbye may take to a peer that reads nothing.
 LAST_WORDS = 1.0
 
@@ -111,6 +115,9 @@ class LinkDriver:
         self._bulk: deque[Frame] = deque()
         self._writable = asyncio.Event()
         self._closed = asyncio.Event()
+        #: Something came up before its time: a change to be tried again soon, or the end.
+        self._stir = asyncio.Event()
+        self._retry_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -234,6 +241,7 @@ class LinkDriver:
                 self._bulk.clear()
                 self._writable.set()
                 self._closed.set()
+                self._stir.set()
             else:
                 self._start(self._carry_out(effect))
         self._arm()
@@ -321,6 +329,9 @@ class LinkDriver:
         link, agreement, token = self._link(), self._agreement, self._token
         done: Applied = await self._pool.run(lambda store: store.apply(link, effect.batch, agreement, token))
         self.session.applied(done.have, done.totals, done.fates, done.want, done.gap, now(), done.passed)
+        if any(fate.code == BUSY for fate in done.fates):
+            self._retry_at = min(self._retry_at, time.monotonic() + RETRY_SOON)
+            self._stir.set()
         self._on_change(self)
 
     def _peer_instance(self) -> bytes:
@@ -378,20 +389,28 @@ class LinkDriver:
     async def _care(self) -> None:
         """Keep the lease, try parked changes again, while the conversation lives."""
         link, token = self._link(), self._token
-        retry_at = time.monotonic()
+        renew_at = self._retry_at = time.monotonic()
         refiltered = False
         while not self._closed.is_set():
+            self._stir.clear()
             try:
                 refiltered = refiltered or await self._refilter()
-                if time.monotonic() >= retry_at:
-                    retry_at = time.monotonic() + RETRY_EVERY
+                if time.monotonic() >= self._retry_at:
+                    self._retry_at = time.monotonic() + RETRY_EVERY
                     await self.retry()
-                if not await self._pool.run(lambda store: store.renew(link, token, LEASE)):
+                    due = await self._pool.run(lambda store: store.retry_in(link, int(RETRY_EVERY * 1e6)))
+                    self._retry_at = min(self._retry_at, time.monotonic() + max(RETRY_SOON, due / 1e6))
+                if time.monotonic() < renew_at:
+                    pass
+                elif await self._pool.run(lambda store: store.renew(link, token, LEASE)):
+                    renew_at = time.monotonic() + RENEW_EVERY
+                else:
                     # A link that was removed has no lease either, and that is what its peer should hear.
                     there = await self._pool.run(lambda store: exists(store, link))
                     raise errors.LeaseLost(link=self._name()) if there else errors.LinkPausedHere()
-                async with asyncio.timeout(RENEW_EVERY if refiltered else 0):
-                    await self._closed.wait()
+                pause = min(renew_at, self._retry_at) - time.monotonic() if refiltered else 0
+                async with asyncio.timeout(max(0, pause)):
+                    await self._stir.wait()
             except TimeoutError:
                 continue
             except errors.SyncError as error:

@@ -19,10 +19,11 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
-from syncapp.store.base import Backend, Setup
+from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
+from syncapp.store.duplicates import adopt
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -36,6 +37,8 @@ from syncapp.store.questions import review
 from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal, seal_rows
+from syncapp.store.systemvalues import is_kept, kept_fields, parts_of, value_of
+from syncapp.store.turns import turns
 from syncapp.store.values import same
 from syncapp.store.writing import Write, Writer
 
@@ -129,6 +132,8 @@ class Applier:
         changes = self._deletions.begin([change for change in changes if change.uid not in back], known)
         familiar = [change for change in changes if change.uid in known]
         unknown = self._complete([change for change in changes if change.uid not in known])
+        unknown, after = self._in_turn(unknown)
+        later += after
         writes = self._unknown(unknown, known) + returning
         writes += self._merge(familiar + [change for change in unknown if change.uid in known], known)
         self._resolver.prepare(writes)
@@ -172,14 +177,18 @@ class Applier:
                 later.append(change)
                 continue
             alive = [record for record in found.values() if record.alive]
-            if any((record.table, record.pk) in self._locks.busy for record in alive):
-                self._busy(change, alive[0].pk)
+            if busy_rows := [r.pk for r in found.values() if (r.table, r.pk) in self._locks.busy]:
+                self._busy(change, busy_rows[0])
             elif len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:
                 back = self._graves.meet(change, next(iter(found.values())))
                 todo += [back] if back is not None else []
             else:
+                if len(found) > len(alive) > 0:  # a row that was one of two is gone
+                    dead = [record for record in found.values() if not record.alive]
+                    adopt(self._backend, self._setup, alive[0], dead, self._link.id, self._numbering)
+                    self._arrived.update(change.names)
                 todo.append(change)
                 known.update((change.uid, record) for record in alive)
         return todo, known, later
@@ -205,6 +214,24 @@ class Applier:
                         change = parked.fold(reopen(rows[name]), change, fields)
             completed.append(change)
         return set_aside(completed, self._setup, self._ledger)
+
+    def _in_turn(self, changes: list[Incoming]) -> tuple[list[Incoming], list[Incoming]]:
+        """The changes whose match fields can be read, and those that come after what theirs refer to."""
+        whole = [
+            c for c in changes if c.kind == RowKind.WHOLE and self._resolver.matches_by_relation(c.table)
+        ]
+        waiting = self._resolver.match(whole).waiting if whole else {}
+        if not waiting:
+            return changes, []
+        whole = [change for change in changes if change.kind == RowKind.WHOLE]
+        turn = turns(whole, {uid: local.missing for uid, (_, local) in waiting.items()})
+        for change in changes:
+            if change.uid in turn.never:
+                field, local = waiting[change.uid]
+                params = {"table": self._ledger.label(change), "field": field.name, **local.params}
+                self._ledger.park(change, 0, local.code, params, local.missing)
+        now = [c for c in changes if c.uid not in turn.never and c.uid not in turn.later]
+        return now, [c for c in changes if c.uid in turn.later]
 
     def _unknown(self, changes: list[Incoming], known: dict[bytes, Record]) -> list[Write]:
         """Recognise rows that we have by their match fields (added to ``known``); the rest is to be created."""
@@ -239,7 +266,7 @@ class Applier:
     def _ambiguous(self, change: Incoming, key: str, count: int) -> None:
         """Whether it is clear by then shows as soon as one of our rows goes by that name too."""
         params = {"table": self._ledger.label(change), "count": count, "key": key}
-        self._ledger.park(change, 0, "ambiguous", params, change.uid)
+        self._ledger.park(change, 0, AMBIGUOUS, params, change.uid)
 
     def _busy(self, change: Incoming, pk: str) -> None:
         self._ledger.park(change, 0, BUSY, {"table": self._ledger.label(change), "record": pk})
@@ -290,6 +317,8 @@ class Applier:
                 record = known[change.uid]
                 values = dict(zip(columns, rows.get(record.pk, ()), strict=False))
                 values[self._setup.tables[table].status] = True
+                kept = (f for f in kept_fields(self._setup.tables[table]) if f.number in change.cells)
+                values |= {field.number: value_of(record, field.number) for field in kept}
                 found.append(Found(change, record, values))
             self._joiner.learn(found)
             writes += [self._merge_record(*item) for item in found]
@@ -316,6 +345,7 @@ class Applier:
                 said = stance(spec.policy, active=self._link.active)
                 merged = merge_field(mine, cell.version, equal=equal, stance=said)
             write.decide(field, cell, merged, local)
+            write.verdicts[field].kept = is_kept(spec)
         return write
 
     def _derive(self, entry: Entry | None, cell: Cell, *, equal: bool) -> Merged:
@@ -382,14 +412,17 @@ class Applier:
             elif result == "applied" and version is not None:
                 number = number or self._numbering.next(incoming=bool(via) and not self._may_enter(write))
                 self._numbering.local |= verdict.back
-                record.entries[field] = Entry(version, number, 0 if verdict.back else via, verdict.parts)
+                parts = parts_of(verdict.value) if verdict.kept else verdict.parts
+                record.entries[field] = Entry(version, number, 0 if verdict.back else via, parts)
                 dirty = True
             elif known is not None and version is not None and known.version != version:
                 record.entries[field] = known._replace(version=version)
                 dirty = True
             self._ledger.count(write, field, verdict.cell, result)
             mine, theirs = write.versions.get(field), verdict.cell.version
-            if verdict.merged.outcome.conflict and mine is not None and theirs is not None:
+            if verdict.kept:
+                pass  # how a record began is nobody's decision
+            elif verdict.merged.outcome.conflict and mine is not None and theirs is not None:
                 self._ledger.keep_loser(write, field, mine, theirs)
             elif verdict.loser is not None:
                 self._ledger.keep(record, field, verdict.loser)

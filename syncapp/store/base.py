@@ -44,10 +44,17 @@ class FieldInfo(msgspec.Struct, frozen=True):
     auto: bool = False
 
 
+class Soft(msgspec.Struct, frozen=True):
+    """How rows of a table say whether they count as deleted: field → wire value (see `store.softly`)."""
+
+    deleted: dict[int, Any]
+    alive: dict[int, Any]
+
+
 class TableInfo(msgspec.Struct, frozen=True):
     """A table as the store's logic sees it, with all its fields by number.
 
-    ``status``: the number of *record status*, or 0.
+    ``status``: the number of *record status*, or 0. ``soft``: its rows stay when they are deleted.
     """
 
     number: int
@@ -55,6 +62,7 @@ class TableInfo(msgspec.Struct, frozen=True):
     title: str
     fields: dict[int, FieldInfo]
     status: int = 0
+    soft: Soft | None = None
 
 
 class LinkInfo(msgspec.Struct, frozen=True):
@@ -268,6 +276,9 @@ ASK = "ask"
 #: Code of a parked change of a sum that would leave the field's range.
 SUM_RANGE = "sum_range"
 
+#: Code of a parked change whose record may be several rows here, until people have decided which.
+AMBIGUOUS = "ambiguous"
+
 #: Longer texts are kept cut to this many characters in the log.
 LOGGED_TEXT = 1000
 
@@ -365,6 +376,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
         """Records by uid or alias, alive or not; keys are the uids that were asked for."""
         ...
 
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        """The newest *dead* record of each of these local keys."""
+        ...
+
     def records_after(self, seq: int, limit: int) -> list[Record]:
         """Records whose latest feed number is above ``seq``, in that order."""
         ...
@@ -399,6 +414,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
         ...
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]: ...
+
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        """The users who made these rows, by local key, as far as the program's own history tells."""
+        ...
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         """Values of ``fields`` by local key, in their order. One that cannot be read is a `BadValue` in its place."""
@@ -527,6 +546,10 @@ class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
 
     def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
         """Parked changes of these records that wait for an edit here (codes `ASK`, `SUM_RANGE`), over all links."""
+        ...
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        """Parked changes of records of ``table`` that may be several rows here (`AMBIGUOUS`), over all links."""
         ...
 
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None: ...

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from django.db import connections
 from django.utils.timezone import get_default_timezone_name
 
@@ -22,6 +23,7 @@ from syncapp.store import linktables, statements
 from syncapp.store.base import FieldInfo, LinkInfo, Setup, TableInfo
 from syncapp.store.bindings import FieldBinding, TableBinding, ThroughBinding
 from syncapp.store.introspect import FieldDescription, ModelDescription
+from syncapp.store.linktables import read_soft
 from syncapp.store.numbering import (
     INSTANCE_PK,
     CatalogueChanges,
@@ -225,6 +227,7 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
     links = {link.pk: link for link in models.Link.objects.using(using).all()}
     match_by = _match_by(using, kept.tables)
     options = linktables.read(using, kept.tables)
+    soft = read_soft(using, kept.tables)
     captured = {number for of_link in match_by.values() for numbers in of_link.values() for number in numbers}
     captured |= {number for of_link in options.values() for number in of_link.captured()}
     missing: dict[int, dict[int, str]] = {}
@@ -244,9 +247,14 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
             maps.setdefault(mapping.link_id, {})[number] = map
         if mapping.link_id in logged and Direction(mapping.direction).sends:
             logged[mapping.link_id].add(number)
+    tables = {table.number: _table_info(table, kept.rules) for table in kept.tables.values()}
+    for number, found in soft.items():
+        if tables[number].status in captured:
+            tables[number] = msgspec.structs.replace(tables[number], soft=found)
+            captured |= found.deleted.keys()
     return Setup(
         version=kept.key[1],
-        tables={table.number: _table_info(table, kept.rules) for table in kept.tables.values()},
+        tables=tables,
         links={
             pk: LinkInfo(
                 *(pk, link.name, link.log, match_by.get(pk, {}), missing.get(pk, {})),

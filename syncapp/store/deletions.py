@@ -21,6 +21,7 @@ from syncapp.core.liveness import Judgement, Ruling, on_deletion
 from syncapp.core.merge import merge_field
 from syncapp.errors import HostCodeFailed
 from syncapp.store.base import Backend, RowRefused, Setup
+from syncapp.store.duplicates import inherited, names_of
 from syncapp.store.graves import Graves
 from syncapp.store.heralds import Herald
 from syncapp.store.lives import Context, Lives
@@ -30,6 +31,7 @@ from syncapp.store.questions import review
 from syncapp.store.removal import Obstacle, Place, Removed, Remover, Root
 from syncapp.store.resolve import Resolver
 from syncapp.store.sealing import new_uid, seal_rows
+from syncapp.store.softly import mark
 
 
 class _Doomed(NamedTuple):
@@ -89,6 +91,7 @@ class Deletions(Lives):
                 self._judge(change, known[change.uid])
             else:
                 self._remember(change)
+        self._lay_down()
         levels, rest = Remover(*self._scope).free(self._roots()) if self._doomed else ([], [])
         for level in levels:
             self._remove(level)
@@ -128,6 +131,9 @@ class Deletions(Lives):
         word = change.cells[status]
         if word.version is None:
             self.account(change, record, "duplicate")  # the sender's row was gone before it could travel
+            return
+        if inherited(self.backend, self._resolver, record, word.version, self.link.id, self.numbering):
+            self.account(change, record, "superseded")
             return
         known = record.entries.get(status)
         edits = {f: entry.version for f, entry in record.entries.items() if f not in (status, WHOLE)}
@@ -169,6 +175,30 @@ class Deletions(Lives):
             for name in change.aliases:
                 self.backend.rename(record, name)
         self.account(change, record, "applied")
+
+    # -- rows that stay -------------------------------------------------------------------------------------
+
+    def _lay_down(self) -> None:
+        """Rows that say themselves that they are deleted come to say so; what refers to them may go on."""
+        removed = Removed([], {}, {}, {})
+        for place, item in self._doomed.items():
+            table = self.setup.tables[item.record.table]
+            if table.soft is None:
+                continue
+            if item.judgement.lost:
+                removed.rows[place] = self.backend.snapshot(table.label, [place.pk]).get(place.pk, {})
+            try:
+                with self.backend.savepoint():
+                    mark(self.backend, table, [place.pk], alive=False)
+            except RowRefused as refused:
+                removed.refused[place] = refused
+            else:
+                removed.gone.append(Root(place, item.judgement.version))
+        self._bury(removed)
+        for place, error in removed.refused.items():
+            self._refused(self._doomed[place], error)
+        for place in [*(root.place for root in removed.gone), *removed.refused]:
+            del self._doomed[place]
 
     # -- removing -------------------------------------------------------------------------------------------
 
@@ -212,9 +242,11 @@ class Deletions(Lives):
             merged = merge_field(known.version, version, equal=True)
             assert merged.version is not None
             version = merged.version
+        # Who deleted it may not know all that it is called: a row of its own may go by another name of the record.
+        told = names_of(self.backend, record) <= set(item.change.names)
         record.alive = False
-        record.seq = self.numbering.next(incoming=True)
-        record.entries[status] = Entry(version, record.seq, self.link.id)
+        record.seq = self.numbering.next(incoming=told)
+        record.entries[status] = Entry(version, record.seq, self.link.id if told else 0)
 
     def _mourn(self, item: _Doomed, record: Record, row: Mapping[str, Any]) -> None:
         """Account for a record that is gone, and tell those who waited for that."""
@@ -227,7 +259,8 @@ class Deletions(Lives):
         if self._herald is not None:
             self._herald.deleted(record.table, record.pk)
         names = {record.uid, *change.names}
-        self._resolver.gone(names)
+        if self.setup.tables[record.table].soft is None:
+            self._resolver.gone(names)
         self._arrived(names)
         self.account(change, record, "applied")
 

@@ -34,7 +34,9 @@ from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.options import option_maps
 from syncapp.store.outgoing import outgoing
+from syncapp.store.refeed import feed_again as feed_again
 from syncapp.store.sealing import Numbering, seal_rows
+from syncapp.store.systemvalues import fill_in, is_kept, value_of
 from syncapp.store.unsendable import outgoing_problem
 
 
@@ -108,12 +110,6 @@ def whole_fields(record: Record, out: Iterable[int]) -> tuple[int, ...]:
     """Those of the fields ``out`` that a whole record has for others: not what was emptied for want of a target."""
     entries = record.entries
     return tuple(sorted(field for field in out if field not in entries or entries[field].seq))
-
-
-def feed_again(record: Record, numbering: Numbering, via: int = 0) -> None:
-    """Let the record stand in the feed anew, to go whole to everybody but the link ``via``."""
-    record.seq = numbering.next()
-    record.entries[WHOLE] = Entry(Version(0, b""), record.seq, via)
 
 
 def _from_peer(entry: Entry, peer: Peer) -> bool:
@@ -226,8 +222,14 @@ class FeedReader:
 
     def _held(self, picked: Picked) -> Picked:
         """Without the system fields that nothing here holds a value of."""
-        infos = self._setup.tables[picked.record.table].fields
-        fields = tuple(f for f in picked.fields if infos[f].stored or infos[f].type.kind is Kind.STATUS)
+        infos, record = self._setup.tables[picked.record.table].fields, picked.record
+        fields = tuple(
+            f
+            for f in picked.fields
+            if infos[f].stored
+            or infos[f].type.kind is Kind.STATUS
+            or (is_kept(infos[f]) and value_of(record, f) is not None)
+        )
         return picked if len(fields) == len(picked.fields) else picked._replace(fields=fields)
 
     def _pick_one(self, record: Record, *, paired: bool) -> Picked | None:
@@ -274,6 +276,7 @@ class FeedReader:
             columns = sorted({field for item in items for field in item.fields})
             rows = self._backend.rows(table, [item.record.pk for item in items], columns)
             info = self._setup.tables[table]
+            fill_in(info, [item.record for item in items], columns, rows)
             by_key = self._by_key(table)
             for pk, values in outgoing(self._backend, info, self._maps, by_key, columns, rows).items():
                 self._values[table, pk] = values | {status: True}

@@ -22,19 +22,22 @@ from syncapp.store.deletionbase import ArchiveRow
 from syncapp.store.lives import Context, Lives
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.rejoining import rejoin
+from syncapp.store.softly import standing
+from syncapp.store.systemvalues import kept_fields
 from syncapp.store.writing import Verdict, Write
 
 
 class _Return(NamedTuple):
     """A dead record that comes back: its status from now on, and the link that this came by (0: ruled here).
 
-    ``grave``: the deletion that is undone.
+    ``grave``: the deletion that is undone. ``stands``: its row never went (see `store.softly`).
     """
 
     record: Record
     version: Version
     via: int
     grave: Version | None
+    stands: bool = False
 
 
 class Graves(Lives):
@@ -74,7 +77,9 @@ class Graves(Lives):
                 self._want(change)
                 return None
             change = whole
-        if self._matched(change):
+        if record.id in standing(self.backend, self.setup, [record]):
+            found = found._replace(stands=True)
+        elif self._matched(change):
             # People made it anew meanwhile: it comes back as that row, by the way of records that were not known.
             self.backend.forget([record], {})
             return change
@@ -145,9 +150,12 @@ class Graves(Lives):
         """
         back = [change for change in changes if change.uid in self._returns]
         writes = [Write(change, self._returns[change.uid].record, create=True) for change in back]
+        for write in writes:
+            write.stands = self._returns[write.change.uid].stands
         archived = self.backend.archived([write.record.uid for write in writes]) if writes else {}
         for write in writes:
-            self._add_kept(write, archived.get(write.record.uid))
+            if not write.stands:
+                self._add_kept(write, archived.get(write.record.uid))
         return writes
 
     def _add_kept(self, write: Write, row: ArchiveRow | None) -> None:
@@ -158,6 +166,7 @@ class Graves(Lives):
             came = {table.fields[field].name for field in cells}
             write.kept = {name: value for name, value in kept.values.items() if name not in came}
         entries, stay = write.record.entries, {*cells, table.status, WHOLE}
+        stay |= {field.number for field in kept_fields(table)}  # no row had them
         for field in entries.keys() - stay:
             if row is None or field in kept.changed:
                 del entries[field]

@@ -29,6 +29,10 @@ class Uids:
                 continue
             found = self._backend.records_by_pk(table, new)
             missing = self._backend.existing(table, new - found.keys()) if len(found) < len(new) else set()
+            info = self._backend.setup().tables.get(table)
+            if missing and info is not None and info.soft is not None:
+                found |= self._backend.buried(table, missing)  # deleted, though the row stands
+                missing -= found.keys()
             names = self._names(table, missing)
             born = [Record(0, table, key, names.of(table, key), entries={}) for key in sorted(missing)]
             self._backend.save_records(born)

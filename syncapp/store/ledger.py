@@ -31,8 +31,9 @@ from syncapp.store.writing import Loser, Write
 
 RETRY_FIRST = 60_000_000
 RETRY_MOST = 3600_000_000
-#: The same for a record that somebody was changing at that moment.
-RETRY_BUSY = 1_000_000
+#: The same for a record that somebody was changing at that moment: most transactions are over soon.
+RETRY_BUSY = 50_000
+RETRY_BUSY_MOST = 5_000_000
 #: When a change is tried again that waits for an edit here: the edit makes it due.
 NEVER = 2**62
 
@@ -142,7 +143,7 @@ class Ledger:
         payload = parked.pack(change, {field}) if field else parked.pack(self._with_parked(change))
         again = bool(change.problem) and change.problem_field == field
         standing = code in (ASK, SUM_RANGE)
-        first, most = (RETRY_BUSY, RETRY_FIRST) if code == BUSY else (RETRY_FIRST, RETRY_MOST)
+        first, most = (RETRY_BUSY, RETRY_BUSY_MOST) if code == BUSY else (RETRY_FIRST, RETRY_MOST)
         tries = change.tries + 1 if again and not standing else 0
         self._fresh.add((change.uid, field))
         self._problems[change.uid, field] = ProblemRow(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncapp import models
 from syncapp.core.transforms import Step, ValueMap
+from syncapp.store.base import Soft
 from syncapp.store.values import checker
 
 if TYPE_CHECKING:
@@ -39,6 +40,30 @@ def read(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, TableOpt
             _add_filter(options, table, row.options["filter"])
         if row.options.get("apply") == "save":
             options.saved.add(table.number)
+    return found
+
+
+def read_soft(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, Soft]:
+    """table → how its rows say that they are deleted; without those whose columns are not what they were any more."""
+    found: dict[int, Soft] = {}
+    for row in models.Rule.objects.using(using).select_related("field__table"):
+        table = tables.get(row.field.table.label)
+        if table is None or not row.options.get("deleted"):
+            continue
+        sides = [_values(table, row.options.get(side, {})) for side in ("deleted", "alive")]
+        if sides[0] is not None and sides[1] is not None:
+            found[table.number] = Soft(sides[0], sides[1])
+    return found
+
+
+def _values(table: CatalogueTable, written: Mapping[str, Any]) -> dict[int, Any] | None:
+    """Wire values by field number; None where a column is gone, or of another type."""
+    found: dict[int, Any] = {}
+    for name, value in written.items():
+        entry = table.fields.get(name)
+        if entry is None or not entry.description.column or checker(entry.type)(value):
+            return None
+        found[entry.number] = value
     return found
 
 

@@ -69,7 +69,8 @@ def rows_of(
         strong = needs_strong(change, tables[change.table])
         for name in change.names:
             record = records.get(name)
-            if record is not None and record.alive:
+            # One that counts as deleted may have its row, and come back with it.
+            if record is not None and (record.alive or tables[record.table].soft is not None):
                 row = (record.table, record.pk)
                 found[row] = strong or found.get(row, False)
     return found

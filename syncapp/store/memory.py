@@ -18,6 +18,7 @@ from syncapp.core.changes import Cursor, JournalRow, Op, Record
 from syncapp.core.clock import instance_of, make_origin
 from syncapp.core.mapping import EXACT, Catalogue, Kind
 from syncapp.store.base import (
+    AMBIGUOUS,
     ASK,
     SUM_RANGE,
     ConflictRow,
@@ -150,6 +151,10 @@ class MemoryBackend(MemoryDeletion):
         db = self.database
         return {uid: _copy(db.records[db.by_uid[uid]]) for uid in uids if uid in db.by_uid}
 
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        dead = (r for _, r in sorted(self.database.records.items()) if not r.alive and r.table == table)
+        return {record.pk: _copy(record) for record in dead if record.pk in pks}
+
     def records_after(self, seq: int, limit: int) -> list[Record]:
         found = sorted((r for r in self.database.records.values() if r.seq > seq), key=lambda r: r.seq)
         return [_copy(record) for record in found[:limit]]
@@ -197,6 +202,10 @@ class MemoryBackend(MemoryDeletion):
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
         return set(pks) & self.database.tables[table].keys()
+
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        known = self.database.creators
+        return {pk: known[table, pk] for pk in pks if (table, pk) in known}
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         rows = self.database.tables[table]
@@ -388,7 +397,8 @@ class MemoryBackend(MemoryDeletion):
         return [p for p in self._incoming(link) if p.uid in uids]
 
     def problems_due(self, link: int, now: int, limit: int) -> list[ProblemRow]:
-        return [p for p in self._incoming(link) if p.next_try <= now][:limit]
+        due = sorted(self._incoming(link), key=lambda p: (p.next_try, p.id))
+        return [p for p in due if p.next_try <= now][:limit]
 
     def problems_out(self, link: int, now: int, limit: int) -> list[ProblemRow]:
         found = [p for p in self.database.problems.values() if p.link == link and p.way == "out"]
@@ -431,6 +441,13 @@ class MemoryBackend(MemoryDeletion):
             msgspec.structs.replace(p)
             for p in self.database.problems.values()
             if p.uid in uids and p.way == "in" and p.code in (ASK, SUM_RANGE)
+        ]
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        return [
+            msgspec.structs.replace(p)
+            for p in self.database.problems.values()
+            if (p.code, p.way, p.table) == (AMBIGUOUS, "in", table)
         ]
 
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:

@@ -76,6 +76,8 @@ class MemoryDatabase:
         self.refilters: dict[int, dict[int, Refilter]] = defaultdict(dict)
         #: key → login, full name
         self.users: dict[str, tuple[str, str]] = {}
+        #: (table, key) → the user who made the row, where the program's history tells.
+        self.creators: dict[tuple[int, str], str] = {}
         self.user_matches: dict[tuple[int, bytes], UserMatch] = {}
         #: The program's own code by table: called with the key of a row that was just saved through it.
         self.host: dict[int, Callable[[str], None]] = {}

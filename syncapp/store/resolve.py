@@ -16,6 +16,7 @@ from syncapp.store.faults import fault, shown
 from syncapp.store.options import option_maps, translated
 from syncapp.store.parked import Incoming
 from syncapp.store.people import UserFinder
+from syncapp.store.softly import standing, without_dead
 from syncapp.store.targets import TargetFinder, is_key, targets_of
 
 if TYPE_CHECKING:
@@ -46,12 +47,14 @@ class Local(NamedTuple):
 class Matches(NamedTuple):
     """``found``: uid → (table, local key) of the one row that matches; ``ambiguous``: uid → (key, how many).
 
-    ``keys``: uid → the key, as people read it.
+    ``keys``: uid → the key, as people read it. ``waiting``: uid → the match field that refers to what is not here yet,
+    and as what it waits: nobody can tell which row it is.
     """
 
     found: dict[bytes, tuple[int, str]]
     ambiguous: dict[bytes, tuple[str, int]]
     keys: dict[bytes, str]
+    waiting: dict[bytes, tuple[FieldInfo, Local]]
 
 
 class Resolver:
@@ -95,8 +98,10 @@ class Resolver:
         self._asked |= wanted
         records = self._backend.records_by_uid(wanted)
         vanished = self._vanished(record for record in records.values() if record.alive)
+        stands = standing(self._backend, self._setup, records.values())
         for uid, record in records.items():
-            if record.alive and (record.table, record.pk) not in vanished:
+            here = record.alive and (record.table, record.pk) not in vanished
+            if here or record.id in stands:
                 self._keys[uid] = record.pk
             else:
                 self._gone.add(uid)
@@ -202,9 +207,17 @@ class Resolver:
 
     # -- matching --
 
+    def matches_by_relation(self, table: int) -> bool:
+        """Whether a match field of ``table`` refers to other records, or to users, which may not be here yet."""
+        fields = self._setup.tables[table].fields
+        return any(
+            fields[number].target or fields[number].type.kind is Kind.USER
+            for number in self._link.match_by.get(table, ())
+        )
+
     def match(self, changes: list[Incoming]) -> Matches:
         """Find existing rows that the new records of ``changes`` are, by the link's match fields."""
-        matches = Matches({}, {}, {})
+        matches = Matches({}, {}, {}, {})
         by_table: dict[int, list[Incoming]] = defaultdict(list)
         for change in changes:
             if self._link.match_by.get(change.table):
@@ -216,8 +229,9 @@ class Resolver:
 
     def _match_table(self, table: int, group: list[Incoming], result: Matches) -> None:
         fields = self._link.match_by[table]
-        keys = {change.uid: key for change in group if (key := self._key(change, fields)) is not None}
+        keys = {change.uid: key for change in group if (key := self._key(change, fields, result)) is not None}
         matches = self._backend.match(table, fields, set(keys.values())) if keys else {}
+        matches = without_dead(self._backend, self._setup.tables[table], matches)
         taken: dict[str, bytes] = {}
         for uid, key in keys.items():
             rows = matches.get(key, [])
@@ -230,7 +244,7 @@ class Resolver:
                 taken[rows[0]] = uid
                 result.found[uid] = (table, rows[0])
 
-    def _key(self, change: Incoming, fields: tuple[int, ...]) -> Key | None:
+    def _key(self, change: Incoming, fields: tuple[int, ...], result: Matches) -> Key | None:
         """The change's match key in local terms; None when it lacks one of the fields."""
         infos = self._setup.tables[change.table].fields
         key = []
@@ -239,6 +253,9 @@ class Resolver:
             if cell is None:
                 return None
             local = self.local(infos[field], cell.value)
+            # Nothing refers to a row that is gone: what does is new.
+            if not local.ready and local.code != "target_deleted":
+                result.waiting[change.uid] = infos[field], local
             if not local.ready or local.value is None or isinstance(local.value, list | dict):
                 return None
             key.append(local.value)

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from syncapp import errors
 from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
-from syncapp.core.clock import edit
+from syncapp.core.clock import Version, edit
 from syncapp.core.liveness import bury, known_together
 from syncapp.store.archive import kept_values
 from syncapp.store.base import Backend, RowRefused, Setup, TableInfo
 from syncapp.store.rejoining import rejoin
 from syncapp.store.removal import Place, Remover, Root
 from syncapp.store.sealing import Numbering, seal_rows
+from syncapp.store.softly import mark, standing
 
 
 class Reviver:
@@ -36,6 +37,8 @@ class Reviver:
             NotDeleted, NotArchived, NotRestored: nothing was written.
         """
         record = self._backend.records_by_uid([uid]).get(uid)
+        if record is not None and standing(self._backend, self._setup, [record]):
+            return self._wake(record)
         row = self._backend.archived([record.uid]).get(record.uid) if record else None
         if record is None or record.alive or row is None or record.table not in self._setup.tables:
             code = errors.NotDeleted if record is not None and record.alive else errors.NotArchived
@@ -52,6 +55,20 @@ class Reviver:
         self._backend.save_records([record])
         rejoin(self._backend, self._setup, record)
         self._backend.drop_archive([record.uid])
+        self._backend.hasten({record.uid})
+        return record
+
+    def _wake(self, record: Record) -> Record:
+        """The same for a record whose row is there."""
+        table = self._setup.tables[record.table]
+        try:
+            with self._backend.savepoint():
+                mark(self._backend, table, [record.pk], alive=True)
+        except RowRefused as refused:
+            raise errors.NotRestored(table=table.label, record=record.pk, detail=refused.detail) from refused
+        self._date(record, table, frozenset())
+        self._backend.save_records([record])
+        rejoin(self._backend, self._setup, record)
         self._backend.hasten({record.uid})
         return record
 
@@ -79,6 +96,10 @@ class Reviver:
         record = self._backend.records_by_uid([uid])[uid]
         known = [entry.version for f, entry in record.entries.items() if f != WHOLE]
         version = bury(now, self._numbering.origin, known)
+        if table.soft is not None:
+            self._lay_down(record, table)
+            self._finish(record, table, version)
+            return
         place, remover = Place(table.label, record.pk), Remover(self._backend, self._setup, link, now)
         removed = remover.remove([Root(place, version)])
         if (obstacle := removed.protected.get(place)) is not None:
@@ -87,6 +108,16 @@ class Reviver:
         if (refused := removed.refused.get(place)) is not None:
             raise errors.ChangeError(table=table.label, record=record.pk, detail=refused.detail)
         self._seal(((row.table, row.pk) for row in remover.consequences), remover.consequences)
+        self._finish(record, table, version)
+
+    def _lay_down(self, record: Record, table: TableInfo) -> None:
+        try:
+            with self._backend.savepoint():
+                mark(self._backend, table, [record.pk], alive=False)
+        except RowRefused as refused:
+            raise errors.ChangeError(table=table.label, record=record.pk, detail=refused.detail) from refused
+
+    def _finish(self, record: Record, table: TableInfo, version: Version) -> None:
         record.alive, record.seq = False, self._numbering.next()
         record.entries[table.status] = Entry(version, record.seq, 0)
         self._backend.save_records([record])

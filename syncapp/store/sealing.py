@@ -12,12 +12,15 @@ from typing import Any
 
 from syncapp.core.changes import WHOLE, Cursor, Entry, JournalRow, Op, Record
 from syncapp.core.clock import edit, epoch_of
-from syncapp.core.liveness import bury
+from syncapp.core.liveness import bury, known_together
 from syncapp.core.mapping import Kind
 from syncapp.store.base import UNKNOWN, Backend, FieldInfo, LogRow, Setup, TableInfo
 from syncapp.store.combining import Edits
+from syncapp.store.duplicates import spare
 from syncapp.store.naming import Names, uid_at
 from syncapp.store.questions import review
+from syncapp.store.softly import dead_rows
+from syncapp.store.systemvalues import Beginnings, fill_in
 
 TAG_BYTES = 8
 #: Records whose values are fetched for the log at once.
@@ -107,29 +110,51 @@ def _seal_table(
     captured = [n for n, f in setup.tables[table].fields.items() if n in setup.captured and _stamped(f)]
     status = setup.tables[table].status
     records = backend.records_by_pk(table, by_pk)
+    soft = setup.tables[table].soft is not None
+    records |= backend.buried(table, by_pk.keys() - records.keys()) if soft else {}
     edits.learn(records.values())
     doubtful = [pk for pk, rows in by_pk.items() if pk not in records or any(r.op != Op.UPDATE for r in rows)]
     present = backend.existing(table, doubtful) if doubtful else set()
     gone = set(doubtful) - present
+    dead = dead_rows(backend, setup.tables[table], by_pk) if soft else set[str]()
+    lost = {pk: records[pk] for pk in (gone | dead) & records.keys() if records[pk].alive}
+    spared = lost.keys() | set()
+    heirs = spare(backend, setup, table, lost, records, numbering) if lost else []
+    spared -= lost.keys()
+    quiet: list[Record] = []
+    beginnings = Beginnings(backend, setup, table, by_pk)
     changed: list[tuple[Record, dict[int, int], list[JournalRow]]] = []
     for pk, rows in by_pk.items():
         record = records.get(pk)
         if pk in gone:
-            if record is not None:
+            if pk in lost:
+                record = lost[pk]
                 _bury(record, status, rows[-1].at, numbering)
                 changed.append((record, {status: rows[-1].at}, rows))
+            continue
+        if pk in spared:
             continue
         known = record is not None
         if record is None:
             record = Record(0, table, pk, names.of(table, pk), entries={})
         fields = edits.settle(record, _changed_fields(rows, captured, known=known), rows)
-        if fields:
+        begun = beginnings.note(record, rows, numbering.origin)
+        if fields or begun:
             _stamp(record, fields, numbering, rows, edits)
+            fields |= _number(record, begun)
+        if soft and record.alive is (pk in dead):
+            fields = _cross(record, status, rows[-1].at, fields, numbering)
+        elif fields and not record.alive:  # nobody hears of what becomes of a row that counts as deleted
+            quiet.append(record)
+            continue
+        if fields:
             changed.append((record, fields, rows))
-    numbered = [record for record, _, _ in changed]
+    numbered = [*(record for record, _, _ in changed), *quiet]
     backend.save_records(numbered)
+    numbered += [heir for heir in heirs if not any(heir is record for record in numbered)]
+    numbered.sort(key=lambda record: record.seq)
     review(backend, setup, [(r, fields if r.alive else r.entries) for r, fields, _ in changed])
-    if gone or _let_go(setup, table, changed):
+    if gone or soft or _let_go(setup, table, changed):
         backend.hasten({record.uid for record in numbered})
     log_edits(backend, setup, table, changed)
     return numbered
@@ -178,6 +203,27 @@ def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
         record.entries[status] = Entry(version, record.seq, 0)
 
 
+def _number(record: Record, fields: Iterable[int]) -> dict[int, int]:
+    """Give entries that have a version already the record's number; their times."""
+    for field in fields:
+        record.entries[field] = record.entries[field]._replace(seq=record.seq)
+    return {field: record.entries[field].version.time for field in fields}
+
+
+def _cross(
+    record: Record, status: int, at: int, fields: dict[int, int], numbering: Numbering
+) -> dict[int, int]:
+    """The row has come to say that it is deleted, or that it lives: what changed with that."""
+    if record.alive:
+        _bury(record, status, at, numbering)
+        return {status: at}
+    record.alive, record.seq = True, numbering.next()
+    if status:
+        known = known_together(entry.version for field, entry in record.entries.items() if field != WHOLE)
+        record.entries[status] = Entry(edit(at, numbering.origin, known), record.seq, 0)
+    return {**fields, status: at}
+
+
 def new_uid(numbering: Numbering, at: int) -> bytes:
     """A uid that nothing else has, for what came into being at ``at``."""
     return uid_at(at, numbering.random(10))
@@ -197,20 +243,24 @@ def log_edits(
         todo = [(record, [f for f in fields if f in sent], rows) for record, fields, rows in changed]
         todo = [item for item in todo if item[1]]
         for start in range(0, len(todo), LOG_SLICE):
-            _queue_log(backend, link, table, todo[start : start + LOG_SLICE])
+            _queue_log(backend, link, setup.tables[table], todo[start : start + LOG_SLICE])
 
 
 def _queue_log(
-    backend: Backend, link: int, table: int, todo: list[tuple[Record, list[int], list[JournalRow]]]
+    backend: Backend, link: int, info: TableInfo, todo: list[tuple[Record, list[int], list[JournalRow]]]
 ) -> None:
     """Queue log rows of one link; called with a few records, since their values may be large."""
     columns = sorted({field for _, fields, _ in todo for field in fields})
+    table = info.number
     values = backend.rows(table, [record.pk for record, _, _ in todo], columns)
     place = {field: i for i, field in enumerate(columns)}
+    fill_in(info, [record for record, _, _ in todo], columns, values)
+    for held in values.values() if info.status in place else ():
+        held[place[info.status]] = True  # it has no column: that it is told of a living record says it
     log: list[LogRow] = []
     for record, fields, rows in todo:
         row = values.get(record.pk) if record.alive else [False] * len(columns)
-        before = _before(rows) if record.alive else dict.fromkeys(fields, True)
+        before = _before(rows) | {info.status: False} if record.alive else dict.fromkeys(fields, True)
         log.extend(
             LogRow(
                 link=link,

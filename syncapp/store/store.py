@@ -284,6 +284,13 @@ class Store(Decisions):
                 numbering.close()
             return len(rows)
 
+    def retry_in(self, link: int, most: int) -> int:
+        """How long until a parked change is due again, µs; at most ``most``."""
+        with self.backend.transaction():
+            now = self.backend.now()
+            due = self.backend.problems_due(link, now + most, 1)
+            return min(max(0, row.next_try - now) for row in due) if due else most
+
     # -- the peer -------------------------------------------------------------------------------------------
 
     def greeting(self, link: int, token: int = 0) -> Greeting:

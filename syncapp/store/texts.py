@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from syncapp.core import mapping, relations
+from syncapp.core import mapping, recognition, relations
 from syncapp.errors import N_, render
 
 #: state → its word.
@@ -108,6 +108,10 @@ SUSPENDED: dict[str, str] = {
     relations.NO_MATCH_FIELDS: N_(
         'Records that "{field}" refers to ({here} here, {there} there) cannot be found by match fields: they have none '
         "in the receiving program, or the other one has not got these. Set match_by of that table."
+    ),
+    recognition.NO_MATCH_VALUE: N_(
+        'Records of "{table}" are recognised by "{field}", which does not come along: they would all be created once '
+        "more. Nothing of the table flows until that field is mapped in both programs, so that its receiver gets it."
     ),
     mapping.SUSPENDED_LATER: N_(
         'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'

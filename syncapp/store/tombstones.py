@@ -14,6 +14,7 @@ from typing import NamedTuple
 from syncapp.core.changes import Record
 from syncapp.store.base import Backend, Setup
 from syncapp.store.sealing import Numbering
+from syncapp.store.softly import standing
 
 
 class Purged(NamedTuple):
@@ -38,6 +39,8 @@ def purge(backend: Backend, setup: Setup, before: int, after: int, limit: int) -
     """
     found = backend.tombstones(after, limit)
     old = [record for record in found if _died(record, setup) < before]
+    stand = standing(backend, setup, old)  # the row may come to life, under its old name
+    old = [record for record in old if record.id not in stand]
     knowers = backend.knowers(old) if old else {}
     gone = [record for record in old if all(knower.told for knower in knowers.get(record.id, ()))]
     floors: dict[int, int] = defaultdict(int)

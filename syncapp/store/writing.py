@@ -17,6 +17,7 @@ from syncapp.store.faults import told
 from syncapp.store.locking import BUSY
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.resolve import Local, Resolver
+from syncapp.store.systemvalues import is_kept
 from syncapp.store.values import identical
 
 Held = tuple[str, dict[str, Any], bytes | None]
@@ -44,10 +45,10 @@ class Verdict:
 
     Of a sum or a union: the ``parts`` that it then has, whether they go ``back`` to the peer too since they are more
     than it sent, and the value that a lost baseline made. Of a relation: whether it was ``emptied``, since what
-    it refers to is not here.
+    it refers to is not here. Of a system field without a column: it is ``kept`` with the record.
     """
 
-    __slots__ = ("back", "cell", "emptied", "held", "loser", "merged", "parts", "value")
+    __slots__ = ("back", "cell", "emptied", "held", "kept", "loser", "merged", "parts", "value")
 
     def __init__(self, cell: Cell, merged: Merged, value: Any, held: Held | None = None) -> None:
         self.cell = cell
@@ -57,6 +58,7 @@ class Verdict:
         self.parts: Parts = ()
         self.back = False
         self.emptied = False
+        self.kept = False
         self.loser: Loser | None = None
 
 
@@ -72,6 +74,7 @@ class Write:
         "late",
         "ours",
         "record",
+        "stands",
         "verdicts",
         "versions",
     )
@@ -91,6 +94,8 @@ class Write:
         self.echo: JournalRow | None = None
         #: Of a record that comes back: what else its row had, by field name.
         self.kept: dict[str, Any] | None = None
+        #: Of such a record: whether its row is there, and only said that it is deleted.
+        self.stands = False
 
     def decide(self, field: int, cell: Cell, merged: Merged, local: Local) -> None:
         """Note the verdict on one field; what refers to a missing record is held."""
@@ -158,6 +163,7 @@ class Writer:
         for field, cell in write.change.cells.items():
             outcome = Merged(Outcome.APPLY, cell.version)
             write.verdicts[field] = Verdict(cell, outcome, cell.value)
+            write.verdicts[field].kept = is_kept(fields[field])
             if fields[field].merge is not Merge.VALUE:
                 write.verdicts[field].parts = cell.parts
 
@@ -195,7 +201,7 @@ class Writer:
         for write in writes:
             values = self._values_of(write)
             if write.failed is None:
-                key = (write.change.table, tuple(sorted(values)), write.kept is not None)
+                key = (write.change.table, tuple(sorted(values)), write.kept is not None, write.stands)
                 groups[key].append((write, values))
         for (table, *_), group in groups.items():
             self._insert(table, group)
@@ -215,7 +221,8 @@ class Writer:
                     write.failed = Failure(local.code, params, local.missing)
                     return {}
                 verdict.held = (local.code, params, local.missing)
-                write.late[field] = verdict.cell.value
+                if not verdict.kept:
+                    write.late[field] = verdict.cell.value
                 continue
             reason = local.fault or self._backend.check(write.change.table, field, local.value)
             if reason:
@@ -227,13 +234,16 @@ class Writer:
                 }
                 write.failed = Failure(local.code, params)
                 return {}
-            verdict.value = values[field] = local.value
-            verdict.emptied = local.emptied
+            verdict.value, verdict.emptied = local.value, local.emptied
+            if not verdict.kept:
+                values[field] = local.value
         return values
 
     def _insert(self, table: int, group: list[tuple[Write, dict[int, Any]]]) -> None:
         def some(items: list[tuple[Write, dict[int, Any]]]) -> None:
-            if items[0][0].kept is not None:
+            if items[0][0].stands:
+                keys = self._wake(table, items)
+            elif items[0][0].kept is not None:
                 label = self._setup.tables[table].label
                 keys = [self._backend.restore_row(label, w.kept or {}, values) for w, values in items]
             else:
@@ -242,13 +252,25 @@ class Writer:
                 write.record.pk = key
 
         # What comes back to life is put back as it was.
-        if self._rows is not None and self._rows.handles(table) and group[0][0].kept is None:
+        fresh = group[0][0].kept is None and not group[0][0].stands
+        if self._rows is not None and self._rows.handles(table) and fresh:
             self._rows.write(table, group)
         else:
             self._in_bulk_or_singly(table, group, some)
         for write, _ in group:
             if write.failed is None:
                 self._resolver.created(write.change.uid, write.record.pk)
+
+    def _wake(self, table: int, items: list[tuple[Write, dict[int, Any]]]) -> list[str]:
+        """Let rows that counted as deleted live, with the values that came; their keys."""
+        info = self._setup.tables[table]
+        assert info.soft is not None
+        rows = {write.record.pk: {**values, **info.soft.alive} for write, values in items}
+        columns = sorted(next(iter(rows.values())))
+        self._backend.update_rows(
+            table, columns, [(pk, [values[column] for column in columns]) for pk, values in rows.items()]
+        )
+        return list(rows)
 
     def _fill_late(self, writes: list[Write]) -> None:
         """Relations within a cycle: set them now that both ends exist."""
@@ -366,6 +388,7 @@ def _written(write: Write) -> dict[int, Any]:
         field: verdict.value
         for field, verdict in write.verdicts.items()
         if verdict.held is None
+        and not verdict.kept
         and verdict.merged.outcome.writes
         and not (field in write.ours and identical(write.ours[field], verdict.value))
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 import pytest
@@ -19,6 +19,7 @@ from syncapp.engine import link as module
 from syncapp.engine.codec import Codec, is_loopback
 from syncapp.engine.link import LEASE, LinkDriver, new_session, now
 from syncapp.engine.links import LinkConfig
+from syncapp.store import locking
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.store import Store
 from syncapp.transports.base import Channel
@@ -131,6 +132,16 @@ class Program:
         fields = [self.numbers.field[table, name] for name in names]
         found = self.database.tables[self.numbers.table[table]].values()
         return sorted(tuple(row.get(field) for field in fields) for row in found)
+
+
+class Locked(MemoryBackend):
+    """A database whose users hold all rows while ``held`` is true."""
+
+    alone = False
+    held = False
+
+    def lock_rows(self, table: int, pks: Collection[str], *, strong: bool = False) -> set[str]:
+        return set(pks) if self.held else set()
 
 
 class Talk:
@@ -270,6 +281,27 @@ async def test_parked_changes_are_tried_again(talk: Talk) -> None:
     assert branch.changes == changes + 1
     await talk.drivers[1].retry()
     assert branch.changes == changes + 1  # nothing is due
+
+
+async def test_a_record_that_somebody_is_changing_is_tried_again_soon(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_EVERY", 3600.0)
+    monkeypatch.setattr(locking, "PAUSES", ())
+    office, branch = talk.programs
+    branch.store.backend = backend = Locked(branch.database)
+    await talk.live()
+    key = office.create("tag", title="one", label="1")
+    talk.wake()
+    await talk.until(lambda: branch.rows("tag", "title") == [("one",)])
+    backend.held = True
+    office.write("tag", key, title="two")
+    talk.wake()
+    await talk.until(lambda: any(p.tries > 1 for p in branch.database.problems.values()))
+    assert branch.rows("tag", "title") == [("one",)]
+    backend.held = False
+    await talk.until(lambda: branch.rows("tag", "title") == [("two",)])
+    assert not branch.database.problems
 
 
 async def test_parked_changes_that_are_due_are_tried_when_they_meet(talk: Talk) -> None:

@@ -7,6 +7,11 @@ from django.apps import apps
 
 from project.demo import instances as demo
 from project.demo.instances import DemoError, instances
+from syncapp.core.mapping import agree
+from syncapp.models import Link
+from syncapp.store import catalogue, config
+
+SYSTEM = {"time_added", "record_status"}
 
 
 @pytest.fixture(autouse=True)
@@ -60,5 +65,36 @@ def test_both_sides_map_the_same_fields_and_all_of_them_exist() -> None:
             "what is deleted here is deleted there"
         )
         for name in [*table["fields"], *table.get("match_by", [])]:
-            if name not in ("time_added", "record_status"):
+            if name not in SYSTEM:
                 model._meta.get_field(name)
+
+
+@pytest.mark.django_db
+def test_everything_flows_both_ways_and_deletions_with_it() -> None:
+    """As both sides map the same, one program's catalogue stands for both."""
+    head, _ = instances("")
+    text = (demo.CONFIG_DIR / f"{head.name}.toml").read_text()
+    changes = config.apply(text, env={"LINK_PASSWORD": "x"})
+    assert not [change for change in changes if "not exchanged" in change]
+    offers = catalogue.link_catalogue(Link.objects.get().pk)
+    agreement = agree(offers, offers)
+    assert agreement.suspended == []
+    mapped = [table for table in tomllib.loads(text)["link"][0]["table"] if SYSTEM & table["fields"].keys()]
+    statuses = {
+        table.label: field.number
+        for table in offers
+        for field in table.fields
+        if field.name == "record_status"
+    }
+    assert {table["table"] for table in mapped} == {
+        "crm.Tag",
+        "crm.Client",
+        "crm.Order",
+        "crm.Payment",
+        "crm.Invoice",
+    }
+    for table in mapped:
+        number = next(offer.number for offer in offers if offer.label == table["table"])
+        flow = agreement.tables[number]
+        assert statuses[table["table"]] in flow.out
+        assert statuses[table["table"]] in flow.into.values()

@@ -484,6 +484,19 @@ class BackendContract:
             backend.hasten([uid(52), uid(99)])
             assert [p.uid for p in backend.problems_due(world.link, 5, 10)] == [uid(2)]
 
+    def test_doubles_are_those_of_one_table_over_all_links(self, world: World) -> None:
+        backend, common = world.backend, {"params": {}, "waits_for": None, "payload": b"x", "created_at": 1}
+        rows = [
+            ProblemRow(0, world.link, "in", world.clients, b"a" * 16, "", 0, "ambiguous", **common),
+            ProblemRow(0, world.link, "in", world.orders, b"b" * 16, "", 0, "ambiguous", **common),
+            ProblemRow(0, world.link, "in", world.clients, b"c" * 16, "", 0, "busy", **common),
+            ProblemRow(0, world.link, "out", world.clients, b"d" * 16, "", 0, "ambiguous", **common),
+        ]
+        with backend.transaction():
+            backend.save_problems(rows)
+            assert [row.uid for row in backend.doubles(world.clients)] == [b"a" * 16]
+            assert [row.uid for row in backend.doubles(world.orders)] == [b"b" * 16]
+
     def test_match(self, world: World) -> None:
         backend = world.backend
         with backend.transaction():

@@ -37,6 +37,7 @@ table = "crm.client"
 match_by = ["tax_id"]
 [link.table.fields]
 name = "both"
+tax_id = "both"
 phone = { direction = "upload", peer = 17 }
 note = { direction = "download", peer = "shop.Buyer.text", lossy = true }
 email = "off"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from django.apps import apps
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db import models as db
 
@@ -25,25 +27,41 @@ from syncapp.core.mapping import Agreement, Catalogue, Direction, FieldOffer, Ki
 from syncapp.core.rules import Merge
 from syncapp.store import catalogue as sqlcatalogue
 from syncapp.store import introspect, triggers
-from syncapp.store.base import Backend, ConflictRow, FieldInfo, LinkInfo, LogRow, ProblemRow, Setup, TableInfo
+from syncapp.store.base import (
+    Backend,
+    ConflictRow,
+    FieldInfo,
+    LinkInfo,
+    LogRow,
+    ProblemRow,
+    Setup,
+    Soft,
+    TableInfo,
+)
 from syncapp.store.deletionbase import ArchiveRow, OnDelete
 from syncapp.store.memory import MemoryBackend, MemoryDatabase
 from syncapp.store.sql import SqlBackend
 from syncapp.store.store import Applied, Store
-from tests.testapp.models import Country, Place, Token
+from tests.testapp.models import Call, Contact, Country, Place, Token
 
 SECOND = 1_000_000
-MODELS: tuple[type[db.Model], ...] = (Tag, Client, Order, Payment, Invoice, Country, Token, Place)
+MODELS: tuple[type[db.Model], ...] = (
+    *(Tag, Client, Order, Payment, Invoice, Country, Token, Place),
+    *(Contact, Call),
+)
 LABELS = tuple(model._meta.label for model in MODELS)
 #: Ordinary fields that are not exchanged.
 UNMAPPED = frozenset(
     {
         *("crm.Client.note", "crm.Client.manager", "testapp.Place.owner", "testapp.Token.by_number"),
+        "testapp.Contact.archived",
         # mapped as time_added, which is the same column
         *("crm.Client.created_at", "crm.Order.created_at", "crm.Invoice.created_at"),
     }
 )
-SYSTEM = frozenset({"record_status", "time_added"})
+#: The table of which a program may have softly deleted rows.
+CONTACT = "testapp.Contact"
+SYSTEM = frozenset({"record_status", "time_added", "creator"})
 _RULES = {
     db.CASCADE: OnDelete.CASCADE,
     db.SET_NULL: OnDelete.SET,
@@ -119,6 +137,14 @@ class Party:
         raise NotImplementedError
 
     def remove(self, label: str, pk: str) -> None:
+        raise NotImplementedError
+
+    def user(self, login: str) -> str:
+        """The key of a user."""
+        raise NotImplementedError
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        """The program's own history says who made a row."""
         raise NotImplementedError
 
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
@@ -224,8 +250,10 @@ class MemoryParty(Party):
         log: bool = True,
         match_by: Mapping[str, Sequence[str]] | None = None,
         merges: Mapping[str, Merge] | None = None,
+        soft: bool = False,
     ) -> None:
         super().__init__(index, clock, links, log)
+        self.soft = soft
         self.match_by = match_by or {}
         self.merges = merges or {}
         self.descriptions = {model._meta.label: introspect.describe(model) for model in MODELS}
@@ -264,6 +292,8 @@ class MemoryParty(Party):
             for label, names in self.match_by.items()
         }
         links = {link: LinkInfo(link, f"link {link}", log=log, match_by=match_by) for link in self.links}
+        if self.soft:
+            shared.add(self.number[f"{CONTACT}.archived"])
         return Setup(1, tables, links, frozenset(shared), sent if log else {})
 
     def _mapped(self, label: str, field: FieldInfo) -> bool:
@@ -283,7 +313,9 @@ class MemoryParty(Party):
                 stored=bool(described.column or described.through),
                 merge=self.merges.get(f"{label}.{described.name}", Merge.VALUE),
             )
-        return TableInfo(self.table[label], label, label, fields, self.number[f"{label}.record_status"])
+        archived = self.number[f"{CONTACT}.archived"]
+        soft = Soft({archived: True}, {archived: False}) if self.soft and label == CONTACT else None
+        return TableInfo(self.table[label], label, label, fields, self.number[f"{label}.record_status"], soft)
 
     def _catalogue(self, ways: Ways) -> Catalogue:
         def offer(label: str, described: introspect.FieldDescription) -> FieldOffer:
@@ -334,6 +366,16 @@ class MemoryParty(Party):
     def remove(self, label: str, pk: str) -> None:
         self.database.remove(self.table[label], pk)
 
+    def user(self, login: str) -> str:
+        known = self.database.users
+        key = next((key for key, names in known.items() if names[0] == login), "")
+        key = key or str(10 * (self.index + 1) + len(known))
+        known[key] = (login, "")
+        return key
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        self.database.creators[self.table[label], pk] = self.user(login)
+
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
         row = self.database.tables[self.table[label]].get(pk)
         fields = self.database.setup.tables[self.table[label]].fields
@@ -377,6 +419,8 @@ def _complete(label: str, values: dict[str, Any]) -> dict[str, Any]:
         "crm.Invoice": {"amount": "0.00", "issued_on": "2026-01-01", "paid": False},
         "testapp.Place": {"near": [], "countries": []},
         "testapp.Country": {"iso_number": 0},
+        CONTACT: {"tel": "", "archived": False},
+        "testapp.Call": {"text": ""},
     }
     moment = {"created_at": "2026-01-01T00:00:00Z", "time_added": "2026-01-01T00:00:00Z"}
     dated = moment if label in ("crm.Client", "crm.Order", "crm.Invoice") else {}
@@ -386,7 +430,15 @@ def _complete(label: str, values: dict[str, Any]) -> dict[str, Any]:
 class SqlParty(Party):
     """The program of the test database."""
 
-    def __init__(self, index: int, clock: Clock, links: Mapping[int, Ways], log: bool = True) -> None:
+    def __init__(
+        self,
+        index: int,
+        clock: Clock,
+        links: Mapping[int, Ways],
+        log: bool = True,
+        match_by: Mapping[str, Sequence[str]] | None = None,
+        soft: bool = False,
+    ) -> None:
         super().__init__(index, clock, links, log)
         self._dated = 0
         sqlcatalogue.refresh()
@@ -405,7 +457,12 @@ class SqlParty(Party):
                 way = direction(ways, label, field.name)
                 models.Mapping.objects.create(link_id=link, field=field, direction=way.value)
             for table in models.Table.objects.filter(label__in=LABELS):
-                models.LinkTable.objects.create(link_id=link, table=table)
+                keys = list((match_by or {}).get(table.label, ()))
+                models.LinkTable.objects.create(link_id=link, table=table, match_by=keys)
+        if soft:
+            status = next(f for f in fields if str(f) == f"{CONTACT}.record_status")
+            options = {"deleted": {"archived": True}, "alive": {"archived": False}}
+            models.Rule.objects.create(field=status, options=options)
         sqlcatalogue.bump("default")
         triggers.install_all()
         self.table = {table.label: table.number for table in models.Table.objects.all()}
@@ -458,6 +515,13 @@ class SqlParty(Party):
     def remove(self, label: str, pk: str) -> None:
         apps.get_model(label)._default_manager.get(pk=pk).delete()
         self._date()
+
+    def user(self, login: str) -> str:
+        return str(get_user_model()._default_manager.get_or_create(username=login)[0].pk)
+
+    def made_by(self, label: str, pk: str, login: str) -> None:
+        made = apps.get_model(label)._default_manager.get(pk=pk)
+        LogEntry.objects.log_actions(self.user(login), [made], ADDITION, single_object=True)
 
     def row(self, label: str, pk: str) -> dict[str, Any] | None:
         found = apps.get_model(label)._default_manager.filter(pk=pk).first()
@@ -522,10 +586,12 @@ def world(
     sql: int = -1,
     match_by: Mapping[str, Sequence[str]] | None = None,
     merges: Mapping[str, Merge] | None = None,
+    soft: Collection[int] = (),
 ) -> list[Party]:
     """Programs linked as ``edges`` say. ``ways``: link (from 1) → directions as its first program has them.
 
-    ``sql``: the program in the test database; none by default. The rest as in `MemoryParty`.
+    ``sql``: the program in the test database; none by default. ``soft``: programs that keep the rows of deleted
+    contacts, as *archived*. The rest as in `MemoryParty`.
     """
     # The test database has a clock of its own, which must not be far away.
     clock = Clock(time.time_ns() // 1000 if sql >= 0 else 1_700_000_000 * SECOND)
@@ -536,9 +602,9 @@ def world(
         links.setdefault(one, {})[number] = mine
         links.setdefault(other, {})[number] = mirror(mine)
     parties: list[Party] = [
-        SqlParty(index, clock, links[index])
+        SqlParty(index, clock, links[index], match_by=match_by, soft=index in soft)
         if index == sql
-        else MemoryParty(index, clock, links[index], match_by=match_by, merges=merges)
+        else MemoryParty(index, clock, links[index], match_by=match_by, merges=merges, soft=index in soft)
         for index in sorted(links)
     ]
     for number, (one, other) in enumerate(edges, 1):

@@ -315,7 +315,7 @@ def test_an_open_transaction_stalls_one_record_and_not_the_link(program: SqlSend
         assert (done.totals.parked, done.totals.applied) == (1, 1)
         assert Client.objects.get(pk=other).name == "theirs too"
         problem = Problem.objects.get()
-        assert (problem.code, problem.next_try - problem.created_at) == ("busy", 1_000_000)
+        assert (problem.code, problem.next_try - problem.created_at) == ("busy", 50_000)
         (report,) = status.link_statuses(status.now_us())
         assert report.problems == 0, "nothing to worry about yet"
         Problem.objects.update(created_at=problem.created_at - 61_000_000)

@@ -35,6 +35,7 @@ def test_a_link_with_everything() -> None:
     assert mappings() == {
         "crm.Tag.name": "both",
         "crm.Client.name": "both",
+        "crm.Client.tax_id": "both",
         "crm.Client.phone": "upload",
         "crm.Client.note": "download",
         "crm.Client.tags": "both",
@@ -157,8 +158,8 @@ def test_what_is_not_listed_becomes_off_and_keeps_its_row() -> None:
         (", lossy = true", "", "the settings of crm.Client.note were changed."),
         (
             'match_by = ["tax_id"]',
-            'match_by = ["tax_id", "email"]',
-            "records of crm.Client are now matched by tax_id, email.",
+            'match_by = ["tax_id", "name"]',
+            "records of crm.Client are now matched by tax_id, name.",
         ),
         ('match_by = ["tax_id"]', "", "records of crm.Client are now matched by nothing."),
         ('email = "off"', 'email = "download"', "crm.Client.email is now download."),
@@ -314,6 +315,7 @@ def test_the_form_of_an_export() -> None:
             "match_by": ["tax_id"],
             "fields": {
                 "name": "both",
+                "tax_id": "both",
                 "phone": {"direction": "upload", "peer": 17},
                 "note": {"direction": "download", "peer": "shop.Buyer.text", "lossy": True},
                 "tags": {"direction": "both", "missing": "hold"},

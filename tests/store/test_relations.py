@@ -11,7 +11,10 @@ from tests.store.replicas import Network, shelf
 
 __all__ = ["make", "shelf"]
 
-CLIENT, ORDER, TAG, PLACE = "crm.Client", "crm.Order", "crm.Tag", "testapp.Place"
+CLIENT, ORDER, TAG, PAYMENT, PLACE = (
+    *("crm.Client", "crm.Order", "crm.Tag"),
+    *("crm.Payment", "testapp.Place"),
+)
 HELD = {
     TAG: Shared(["name"]),
     CLIENT: Shared(["name", "tags"]),
@@ -249,3 +252,104 @@ def test_each_direction_goes_by_its_receiver() -> None:
     (its,) = agree(theirs, ours).tables.values()
     assert (mine.match_into[101].fields, mine.match_out) == ((102,), {})
     assert (its.match_out[201].fields, its.match_into) == ((202,), {})
+
+
+# -- relations among the match fields -----------------------------------------------------------------------
+
+OWNED = {
+    CLIENT: Shared(["name", "tax_id"], match_by=["tax_id"]),
+    ORDER: Shared(["number", "client", "subject"], match_by=["client", "subject"]),
+}
+
+
+def test_a_match_field_that_refers_to_a_record_of_the_same_batch(make: KinMaker) -> None:
+    network = make(["ab"], OWNED)
+    a, b = two(network)
+    for number, replica in (("1", a), ("2", b)):
+        client = replica.create(CLIENT, name="Ann", tax_id="7701234567")
+        replica.create(ORDER, number=number, client=client, subject="s")
+    network.settle()
+    assert [len(replica.keys(table)) for replica in (a, b) for table in (CLIENT, ORDER)] == [1, 1, 1, 1]
+    assert column(a, ORDER, "number") == column(b, ORDER, "number")
+    assert a.codes == b.codes == []
+
+
+def test_a_chain_of_records_that_are_recognised_by_what_they_refer_to(make: KinMaker) -> None:
+    paid = Shared(["order", "amount", "comment", "paid_on"], match_by=["order", "comment"])
+    network = make(["ab"], {PAYMENT: paid, **OWNED})
+    a, b = two(network)
+    for number, replica in (("1", a), ("2", b)):
+        client = replica.create(CLIENT, name="Ann", tax_id="7701234567")
+        order = replica.create(ORDER, number=number, client=client, subject="s")
+        replica.create(PAYMENT, order=order, amount="1.00", comment="c", paid_on="2026-01-01")
+    network.settle()
+    for table in (CLIENT, ORDER, PAYMENT):
+        assert len(a.keys(table)) == len(b.keys(table)) == 1
+    assert a.codes == b.codes == []
+
+
+def test_rows_that_are_recognised_by_each_other_are_created(make: KinMaker) -> None:
+    """Round a ring nothing can be told; better twice than never."""
+    network = make(["ab"], {PLACE: Shared(["name", "parent"], match_by=["parent", "name"])})
+    a, b = two(network)
+    one, other, own = (a.create(PLACE, name=name, parent=None) for name in ("one", "other", "own"))
+    a.write(PLACE, one, parent=other)
+    a.write(PLACE, other, parent=one)
+    a.write(PLACE, own, parent=own)
+    a.create(PLACE, name="below", parent=own)
+    network.settle()
+    names = {b.get(PLACE, pk, "name"): b.get(PLACE, pk, "parent") for pk in b.keys(PLACE)}
+    shown = {name: b.get(PLACE, parent, "name") for name, parent in names.items()}
+    assert shown == {"one": "other", "other": "one", "own": "own", "below": "own"}
+    assert a.codes == b.codes == []
+
+
+def test_a_match_field_whose_target_comes_later_holds_the_record(make: KinMaker) -> None:
+    network = make(["ab"], OWNED)
+    a, b = two(network)
+    here = a.create(CLIENT, name="Ann", tax_id="7701234567")
+    there = b.create(CLIENT, name="Ann", tax_id="7701234567")
+    b.create(ORDER, number="2", client=there, subject="s")
+    a.store.seal()
+    a.create(ORDER, number="1", client=here, subject="s")
+    batch = a.read(1)
+    assert batch is not None
+    clients = [section for section in batch.sections if section.table == a.number(CLIENT)]
+    batch.sections.remove(clients[0])
+    b.apply(1, batch)
+    assert (len(b.keys(ORDER)), b.codes) == (1, ["missing_target"])
+    network.settle()
+    a.create(CLIENT, name="so that something is sent", tax_id="1")
+    network.settle()
+    batch.sections[:] = clients
+    b.apply(1, batch)
+    network.settle()
+    assert (len(b.keys(ORDER)), b.codes) == (1, [])
+
+
+def test_a_table_whose_match_field_does_not_come_along_is_not_exchanged() -> None:
+    def side(base: int, wanted: tuple[int, ...], *, sends: bool, receives: bool) -> tuple[TableOffer, ...]:
+        text = FieldType(Kind.TEXT, length=20)
+        fields = (
+            FieldOffer(base + 1, "name", "name", text, True, True),
+            FieldOffer(base + 2, "code", "code", text, sends, receives),
+        )
+        return (TableOffer(base, "x.T", "t", fields, wanted),)
+
+    for sends, receives, codes in (
+        (True, True, set()),
+        (True, False, {"match_missing"}),  # the peer does not send it
+        (False, False, {"match_missing", "peer_not_mapped"}),
+    ):
+        ours = side(10, (12,), sends=True, receives=True)
+        theirs = side(20, (), sends=receives, receives=sends)
+        here, there = agree(ours, theirs), agree(theirs, ours)
+        assert {found.code for found in here.suspended} == codes
+        assert all(bool(flow.out) is bool(flow.into) is (not codes) for flow in here.tables.values())
+        assert {n for flow in here.tables.values() for n in flow.out} == {
+            n for flow in there.tables.values() for n in flow.into
+        }
+    one_way = agree(
+        side(10, (12,), sends=True, receives=False), side(20, (), sends=False, receives=True)
+    ).suspended
+    assert {found.code for found in one_way} == {"match_missing"}, "the name is received, the code is not"

@@ -181,3 +181,18 @@ class Ticket(models.Model):
             raise ValidationError({"title": "Not this one."})
         if self.title == "never":
             raise ValidationError("Never at all.")
+
+
+class Contact(models.Model):
+    """Never deleted: a column says that it is as good as gone."""
+
+    name = models.CharField(max_length=50)
+    tel = models.CharField(max_length=50, blank=True, default="")
+    archived = models.BooleanField(default=False)
+
+
+class Call(models.Model):
+    """Refers to something that is as good as gone, perhaps."""
+
+    contact = models.ForeignKey(Contact, models.CASCADE)
+    text = models.CharField(max_length=50, blank=True, default="")

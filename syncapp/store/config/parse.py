@@ -9,7 +9,7 @@ from typing import Any
 from syncapp.core.mapping import Direction
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.errors import BadConfigFile, NotAvailable, SyncError, UnknownDirection, WrongSetting
-from syncapp.store.config import filters, transforms
+from syncapp.store.config import filters, softly, transforms
 from syncapp.store.config.reader import Reader, describe
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, RuleSpec, TableSpec
 
@@ -242,9 +242,10 @@ def _rules(tables: list[dict[str, Any]], errors: list[SyncError]) -> Iterator[Ru
             reader.place = f'Rule of "{field}"'
         policy = reader.choice("policy", POLICIES, DEFAULT.policy.value)
         merge = reader.choice("merge", MERGES, DEFAULT.merge.value)
+        deleted, alive = softly.read(reader, "deleted"), softly.read(reader, "alive")
         reader.finish()
         if field:
-            yield RuleSpec(field, Rule(Policy(policy), Merge(merge)))
+            yield RuleSpec(field, Rule(Policy(policy), Merge(merge)), deleted, alive)
 
 
 def _series(reader: Reader) -> None:

@@ -6,8 +6,8 @@ Rules hold for the whole program, so a file says them all: a field whose rule it
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomlkit
 from tomlkit.items import AoT
@@ -25,6 +25,7 @@ from syncapp.errors import (
     WrongSetting,
 )
 from syncapp.store.catalogue import CatalogueField, CatalogueTable
+from syncapp.store.config import softly
 from syncapp.store.config.spec import RuleSpec
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class RulePlan(NamedTuple):
     label: str
     entry: CatalogueField
     rule: Rule
+    #: As `models.Rule.options` keeps them.
+    options: dict[str, Any] = {}
 
 
 class TwoWay(NamedTuple):
@@ -54,7 +57,10 @@ class TwoWay(NamedTuple):
 
 
 def plan_rules(
-    specs: Iterable[RuleSpec], catalogue: Mapping[str, CatalogueTable], two_way: Mapping[int, list[TwoWay]]
+    specs: Iterable[RuleSpec],
+    catalogue: Mapping[str, CatalogueTable],
+    two_way: Mapping[int, list[TwoWay]],
+    links: Collection[LinkPlan] = (),
 ) -> tuple[list[RulePlan], list[SyncError]]:
     """Resolve the fields of all rules; report what does not fit. ``two_way`` by field number."""
     plans: list[RulePlan] = []
@@ -72,9 +78,13 @@ def plan_rules(
             errors.append(DuplicateRule(field=full))
             continue
         found = list(_faults(spec, full, entry, two_way.get(entry.number, [])))
+        options, faults = softly.check(full, table, entry, spec.deleted, spec.alive)
+        found += faults
+        if options:
+            found += softly.columns_mapped(full, options, table.label, links)
         errors += found
         if not found:
-            plans.append(RulePlan(full, entry, spec.rule))
+            plans.append(RulePlan(full, entry, spec.rule, dict(options)))
     return plans, errors
 
 
@@ -130,18 +140,31 @@ def write_rules(plans: Iterable[RulePlan], using: str) -> list[str]:
     for plan in plans:
         number = plan.entry.number
         row = rows.pop(number, None)
+        kept = row.options if row is not None else {}
+        if plan.options != kept:
+            changes.append(softly.sentence(plan.label, plan.options))
+            models.Rule.objects.using(using).update_or_create(
+                field_id=number,
+                defaults={
+                    "policy": plan.rule.policy.value,
+                    "merge": plan.rule.merge.value,
+                    "options": plan.options,
+                },
+            )
         if plan.rule != before.get(number, DEFAULT):
             changes.append(_told(plan.label, plan.rule, before.get(number, DEFAULT)))
             _ask_again(number, using)
             models.Rule.objects.using(using).update_or_create(
                 field_id=number, defaults={"policy": plan.rule.policy.value, "merge": plan.rule.merge.value}
             )
-        elif row is not None and plan.rule == DEFAULT:
+        elif row is not None and plan.rule == DEFAULT and not plan.options:
             row.delete(using=using)
     for number, row in rows.items():
         if before[number] != DEFAULT:
             changes.append(_told(str(row.field), DEFAULT, before[number]))
             _ask_again(number, using)
+        if row.options:
+            changes.append(softly.sentence(str(row.field), {}))
         row.delete(using=using)
     return changes
 
@@ -169,5 +192,8 @@ def export_rules(using: str) -> AoT:
             table.add("policy", row.policy)
         if row.merge != DEFAULT.merge:
             table.add("merge", row.merge)
+        for side in ("deleted", "alive"):
+            if row.options.get(side):
+                table.add(side, softly.exported(row.options[side]))
         tables.append(table)
     return tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import field as _field
 from typing import Any
 
 from syncapp.core.mapping import Direction
@@ -75,6 +76,9 @@ class RuleSpec:
 
     field: str
     rule: Rule
+    #: Of a record status: the columns that say that a row is deleted, and that it lives; None for null.
+    deleted: Mapping[str, Any] = _field(default_factory=dict)
+    alive: Mapping[str, Any] = _field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

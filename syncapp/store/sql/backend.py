@@ -28,6 +28,7 @@ from syncapp.store.base import (
 from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
 from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.people import Names, UserMatch
+from syncapp.store.sql.authors import creators
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
 from syncapp.store.sql.layout import Layout
@@ -129,6 +130,9 @@ class SqlBackend:
     def records_by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
         return self._records.by_uid(uids)
 
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        return self._records.buried(table, pks)
+
     def records_after(self, seq: int, limit: int) -> list[Record]:
         return self._records.after(seq, limit)
 
@@ -152,6 +156,9 @@ class SqlBackend:
 
     def existing(self, table: int, pks: Collection[str]) -> set[str]:
         return self._reader.existing(self._layout().table(table), pks)
+
+    def creators(self, table: int, pks: Collection[str]) -> dict[str, str]:
+        return creators(self._database, self._layout().table(table), pks)
 
     def rows(self, table: int, pks: Collection[str], fields: Sequence[int]) -> dict[str, list[Any]]:
         return self._reader.rows(self._layout().table(table), pks, fields)
@@ -368,6 +375,9 @@ class SqlBackend:
 
     def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
         return self._problems.standing(uids)
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        return self._problems.doubles(table)
 
     def add_conflicts(self, rows: Sequence[ConflictRow]) -> None:
         self._memories.add_conflicts(rows)

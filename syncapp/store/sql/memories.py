@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from syncapp.store.base import (
+    AMBIGUOUS,
     ASK,
     LOGGED_TEXT,
     SUM_RANGE,
@@ -36,6 +37,7 @@ _OUT = f'{_READ} "link_id" = %s AND "way" = \'out\' AND "next_try" <= %s ORDER B
 _BY_ID = f'{_READ} "id" IN {{}}'
 # As the partial index has it, so that the index serves.
 _STANDING = f"{_READ} \"code\" IN ('{ASK}', '{SUM_RANGE}') AND \"uid\" IN {{}}"
+_DOUBLES = f'{_READ} "code" = \'{AMBIGUOUS}\' AND "way" = \'in\' AND "table_no" = %s ORDER BY "id"'
 _SAVE = (
     f'INSERT INTO "syncapp_problem" ({_PROBLEM}) VALUES ({", ".join(["%s"] * 13)}) '
     'ON CONFLICT ("link_id", "way", "uid", "field_no") DO UPDATE SET '
@@ -113,6 +115,9 @@ class Problems:
     def standing(self, uids: Collection[bytes]) -> list[ProblemRow]:
         found = map(_problem, sorted(self._database.query_in(_STANDING, uids)))
         return [problem for problem in found if problem.way == "in"]
+
+    def doubles(self, table: int) -> list[ProblemRow]:
+        return [_problem(row) for row in self._database.query(_DOUBLES, [table])]
 
     def save(self, problems: Sequence[ProblemRow]) -> None:
         self._database.many(_SAVE, map(_values, problems))

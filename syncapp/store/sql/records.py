@@ -15,6 +15,7 @@ COLUMNS = '"id", "table_id", "pk_text", "uid", "alive", "seq", "entries"'
 _FROM = f'SELECT {COLUMNS} FROM "syncapp_record"'
 # `AND "alive"`, as the partial index has it, so that the index serves.
 _BY_PK = f'{_FROM} WHERE "table_id" = %s AND "alive" AND "pk_text" IN {{}}'
+_BURIED = f'{_FROM} WHERE "table_id" = %s AND NOT "alive" AND "pk_text" IN {{}}'
 _BY_UID = f'{_FROM} WHERE "uid" IN {{}}'
 _ALIASES = 'SELECT "uid", "record_id" FROM "syncapp_alias" WHERE "uid" IN {}'
 _OTHER_NAMES = 'SELECT "record_id", "uid" FROM "syncapp_alias" WHERE "record_id" IN {} ORDER BY "uid"'
@@ -58,6 +59,11 @@ class RecordTable:
 
     def by_pk(self, table: int, pks: Collection[str]) -> dict[str, Record]:
         return {row[2]: record_of(row) for row in self._database.query_in(_BY_PK, pks, [table])}
+
+    def buried(self, table: int, pks: Collection[str]) -> dict[str, Record]:
+        """The newest dead record of each of these keys."""
+        rows = sorted(self._database.query_in(_BURIED, pks, [table]), key=lambda row: int(row[0]))
+        return {row[2]: record_of(row) for row in rows}
 
     def by_uid(self, uids: Collection[bytes]) -> dict[bytes, Record]:
         """Records by the names asked for, which may be aliases."""

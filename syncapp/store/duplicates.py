@@ -1,0 +1,153 @@
+"""Two rows of this program that are one record elsewhere, and one of them goes.
+
+A peer that takes two rows here for one record (a third program told it so, or it recognised the second one too late)
+has a change that waits as ``ambiguous`` until people have decided which row is the record. They decide by deleting the
+other one. That is no end of the record: the names of the row that is gone pass to the one that stays, and nobody hears
+of a deletion. What the row that stays holds is what they chose, and is dated above what the other one had.
+
+Where nobody here knew yet, the deletion may be under way already. Then the record comes back as soon as it is known, by
+a status that has seen the deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from syncapp.core.changes import WHOLE, Entry, Record
+from syncapp.core.clock import Version, edit, sees
+from syncapp.core.liveness import known_together
+from syncapp.core.rules import Merge
+from syncapp.store.base import Backend, ProblemRow, Setup, TableInfo
+from syncapp.store.parked import Incoming, unpack
+from syncapp.store.refeed import feed_again
+
+if TYPE_CHECKING:
+    from syncapp.store.resolve import Resolver
+    from syncapp.store.sealing import Numbering
+
+
+def names_of(backend: Backend, record: Record) -> set[bytes]:
+    """All names of a record."""
+    return {record.uid, *backend.aliases([record.id]).get(record.id, ())}
+
+
+def spare(
+    backend: Backend,
+    setup: Setup,
+    table: int,
+    gone: dict[str, Record],
+    known: Mapping[str, Record],
+    numbering: Numbering,
+) -> list[Record]:
+    """Take those of the rows ``gone`` away that are called like another row, which stands.
+
+    The records of such rows take over their names, and are returned. ``known``: records by their keys that are about
+    to be saved; it is these that are changed.
+    """
+    heirs: dict[int, Record] = {}
+    standing = {record.id: record for record in known.values()}
+    lost = {record.id: pk for pk, record in gone.items()}
+    for row in backend.doubles(table):
+        records = {r.id: r for r in backend.records_by_uid(_change(row).names).values()}
+        dead = [r for number, r in records.items() if number in lost]
+        alive = [r for number, r in records.items() if number not in lost and r.alive and r.table == table]
+        if not (dead and alive):
+            continue
+        first = min(alive, key=lambda record: record.uid)
+        heir = heirs.setdefault(first.id, standing.get(first.id, first))
+        adopt(backend, setup, heir, dead, row.link, numbering)
+        for record in dead:
+            del gone[lost.pop(record.id)]
+    return list(heirs.values())
+
+
+def _change(row: ProblemRow) -> Incoming:
+    return unpack(row.uid, row.table, row.payload)
+
+
+def adopt(
+    backend: Backend, setup: Setup, heir: Record, others: Iterable[Record], link: int, numbering: Numbering
+) -> None:
+    """Let ``heir`` be called by the names of ``others``, whose rows are gone, and go whole to everybody.
+
+    ``link``: that of the peer for which they are one.
+    """
+    names: set[bytes] = set()
+    backend.add_pairs(link, [heir.id])
+    for other in others:
+        names |= names_of(backend, other)
+        for number in setup.links:
+            if backend.paired(number, [other.id]):
+                backend.add_pairs(number, [heir.id])
+        backend.forget([other], {})
+        _date(heir, other, setup.tables[heir.table], numbering)
+    for name in sorted(names):
+        backend.rename(heir, name)
+    feed_again(heir, numbering)
+    for field, entry in heir.entries.items():
+        if entry.seq < 0:
+            heir.entries[field] = entry._replace(seq=heir.seq)
+    backend.save_records([heir])
+    look_again(backend, heir.table, names)
+
+
+def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -> None:
+    """Versions of ``heir`` that have seen those of ``other``; their numbers follow.
+
+    A sum or a union stays what its parts make: what the other row added comes back with the record's own parts.
+    """
+    status, fields = table.status, table.fields
+    grave = other.entries.get(status)
+    for field, entry in other.entries.items():
+        mine = heir.entries.get(field)
+        if field in (WHOLE, status) or (field in fields and fields[field].merge is not Merge.VALUE):
+            continue
+        if mine is None or not sees(mine.version, entry.version):
+            version = _above([entry.version, mine.version if mine else None], numbering)
+            heir.entries[field] = Entry(version, -1, 0, (mine or entry).parts)
+    if grave is not None:
+        known = [entry.version for field, entry in heir.entries.items() if field != WHOLE]
+        heir.entries[status] = Entry(_above([grave.version, *known], numbering), -1, 0)
+
+
+def _above(versions: Iterable[Version | None], numbering: Numbering) -> Version:
+    """Just above what it has seen: it is the consequence of that, and no new edit."""
+    known = known_together(versions)
+    assert known is not None
+    return edit(known.time, numbering.origin, known)
+
+
+def look_again(backend: Backend, table: int, names: Collection[bytes]) -> None:
+    """Changes that wait because one of ``names`` meant several rows are due now."""
+    rows = [row for row in backend.doubles(table) if not set(_change(row).names).isdisjoint(names)]
+    if rows:
+        backend.save_problems([msgspec.structs.replace(row, next_try=0) for row in rows])
+
+
+def inherited(
+    backend: Backend, resolver: Resolver, record: Record, deletion: Version, link: int, numbering: Numbering
+) -> bool:
+    """A peer deletes ``record``, though another row of its own waits here for being taken for this very one.
+
+    Then that row goes on as the record: it takes over its name, and everybody hears that the record lives.
+    """
+    for row in backend.doubles(record.table):
+        change = _change(row)
+        if row.link != link or backend.records_by_uid(change.names):
+            continue
+        if resolver.match([change]).found.get(change.uid) != (record.table, record.pk):
+            continue
+        backend.add_pairs(link, [record.id])
+        for name in change.names:
+            backend.rename(record, name)
+        feed_again(record, numbering)
+        status = backend.setup().tables[record.table].status
+        known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
+        record.entries[status] = Entry(_above([deletion, *known], numbering), record.seq, 0)
+        backend.save_records([record])
+        look_again(backend, record.table, change.names)
+        return True
+    return False
