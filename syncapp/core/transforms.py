@@ -113,7 +113,7 @@ def phone(text: str) -> str:
     (number, written), *extension = numbers
     if written.lstrip(" (\u00a0\t").startswith("+"):
         number = f"+{number}"
-    elif number.startswith("00"):
+    elif number.startswith("00") and len(number) > 2:
         number = f"+{number[2:]}"
     return "x".join([number, *(digits for digits, _ in extension)])
 

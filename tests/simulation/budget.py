@@ -62,7 +62,7 @@ class Tally:
 
     def check(self) -> None:
         """The worlds are worth something, and the oracle does not excuse everything."""
-        if self.seeds < 50:
+        if self.seeds < 200:
             return
         assert self.batches > 3 * self.seeds
         assert self.conflicts > self.seeds // 10
