@@ -275,7 +275,9 @@ class Applier:
         self._arrived.update(change.names)
         if record is None:
             self._resolvable(change, pk)
-            return Record(0, table, pk, change.uid, entries={})
+            record = Record(0, table, pk, change.uid, entries={})
+            self._graves.outlive(change, record)
+            return record
         if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
         # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them, with the record
@@ -283,6 +285,7 @@ class Applier:
         self._backend.add_pairs(self._link.id, [record.id])
         self._backend.rename(record, change.uid)
         feed_again(record, self._numbering)
+        self._graves.outlive(change, record)
         self._backend.save_records([record])
         self._resolvable(change, pk)
         return record

@@ -106,14 +106,14 @@ def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -
         if field in (WHOLE, status) or (field in fields and fields[field].merge is not Merge.VALUE):
             continue
         if mine is None or not sees(mine.version, entry.version):
-            version = _above([entry.version, mine.version if mine else None], numbering)
+            version = above([entry.version, mine.version if mine else None], numbering)
             heir.entries[field] = Entry(version, -1, 0, (mine or entry).parts)
     if grave is not None:
         known = [entry.version for field, entry in heir.entries.items() if field != WHOLE]
-        heir.entries[status] = Entry(_above([grave.version, *known], numbering), -1, 0)
+        heir.entries[status] = Entry(above([grave.version, *known], numbering), -1, 0)
 
 
-def _above(versions: Iterable[Version | None], numbering: Numbering) -> Version:
+def above(versions: Iterable[Version | None], numbering: Numbering) -> Version:
     """Just above what it has seen: it is the consequence of that, and no new edit."""
     known = known_together(versions)
     assert known is not None
@@ -146,7 +146,7 @@ def inherited(
         feed_again(record, numbering)
         status = backend.setup().tables[record.table].status
         known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
-        record.entries[status] = Entry(_above([deletion, *known], numbering), record.seq, 0)
+        record.entries[status] = Entry(above([deletion, *known], numbering), record.seq, 0)
         backend.save_records([record])
         look_again(backend, record.table, change.names)
         return True
