@@ -23,7 +23,7 @@ from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
-from syncapp.store.duplicates import adopt
+from syncapp.store.duplicates import adopt, entomb
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -180,7 +180,10 @@ class Applier:
             elif len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:
-                back = self._graves.meet(change, next(iter(found.values())))
+                grave = entomb(
+                    self._backend, self._setup, list(found.values()), self._link.id, self._numbering
+                )
+                back = self._graves.meet(change, grave)
                 todo += [back] if back is not None else []
             else:
                 if len(found) > len(alive) > 0:  # a row that was one of two is gone

@@ -11,7 +11,7 @@ a status that has seen the deletion.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -92,6 +92,33 @@ def adopt(
             heir.entries[field] = entry._replace(seq=heir.seq)
     backend.save_records([heir])
     look_again(backend, heir.table, names)
+
+
+def entomb(
+    backend: Backend, setup: Setup, records: Sequence[Record], link: int, numbering: Numbering
+) -> Record:
+    """Make one of several dead ``records``, which are one for the peer of ``link``; everybody hears of its end."""
+    heir, *others = sorted(records, key=lambda record: record.uid)
+    if not others:
+        return heir
+    status = setup.tables[heir.table].status
+    graves = [record.entries[status].version for record in records if status in record.entries]
+    names: set[bytes] = set()
+    backend.add_pairs(link, [heir.id])
+    for other in others:
+        names |= names_of(backend, other)
+        for number in setup.links:
+            if backend.paired(number, [other.id]):
+                backend.add_pairs(number, [heir.id])
+    backend.forget(others, {})
+    for name in sorted(names):
+        backend.rename(heir, name)
+    version = known_together(graves)
+    if version is not None:
+        heir.seq = numbering.next()
+        heir.entries[status] = Entry(version, heir.seq, 0)
+    backend.save_records([heir])
+    return heir
 
 
 def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -> None:
