@@ -23,7 +23,7 @@ from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
-from syncapp.store.duplicates import adopt
+from syncapp.store.duplicates import adopt, entomb
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -182,7 +182,10 @@ class Applier:
             elif len(alive) > 1:  # one record there, two rows here
                 self._ambiguous(change, change.uid.hex(), len(alive))
             elif found and not alive:
-                back = self._graves.meet(change, next(iter(found.values())))
+                grave = entomb(
+                    self._backend, self._setup, list(found.values()), self._link.id, self._numbering
+                )
+                back = self._graves.meet(change, grave)
                 todo += [back] if back is not None else []
             else:
                 if len(found) > len(alive) > 0:  # a row that was one of two is gone
@@ -277,7 +280,9 @@ class Applier:
         self._arrived.update(change.names)
         if record is None:
             self._resolvable(change, pk)
-            return Record(0, table, pk, change.uid, entries={})
+            record = Record(0, table, pk, change.uid, entries={})
+            self._graves.outlive(change, record)
+            return record
         if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
         # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them, with the record
@@ -285,6 +290,7 @@ class Applier:
         self._backend.add_pairs(self._link.id, [record.id])
         self._backend.rename(record, change.uid)
         feed_again(record, self._numbering)
+        self._graves.outlive(change, record)
         self._backend.save_records([record])
         self._resolvable(change, pk)
         return record

@@ -11,7 +11,7 @@ a status that has seen the deletion.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -94,6 +94,33 @@ def adopt(
     look_again(backend, heir.table, names)
 
 
+def entomb(
+    backend: Backend, setup: Setup, records: Sequence[Record], link: int, numbering: Numbering
+) -> Record:
+    """Make one of several dead ``records``, which are one for the peer of ``link``; everybody hears of its end."""
+    heir, *others = sorted(records, key=lambda record: record.uid)
+    if not others:
+        return heir
+    status = setup.tables[heir.table].status
+    graves = [record.entries[status].version for record in records if status in record.entries]
+    names: set[bytes] = set()
+    backend.add_pairs(link, [heir.id])
+    for other in others:
+        names |= names_of(backend, other)
+        for number in setup.links:
+            if backend.paired(number, [other.id]):
+                backend.add_pairs(number, [heir.id])
+    backend.forget(others, {})
+    for name in sorted(names):
+        backend.rename(heir, name)
+    version = known_together(graves)
+    if version is not None:
+        heir.seq = numbering.next()
+        heir.entries[status] = Entry(version, heir.seq, 0)
+    backend.save_records([heir])
+    return heir
+
+
 def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -> None:
     """Versions of ``heir`` that have seen those of ``other``; their numbers follow.
 
@@ -106,14 +133,14 @@ def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -
         if field in (WHOLE, status) or (field in fields and fields[field].merge is not Merge.VALUE):
             continue
         if mine is None or not sees(mine.version, entry.version):
-            version = _above([entry.version, mine.version if mine else None], numbering)
+            version = above([entry.version, mine.version if mine else None], numbering)
             heir.entries[field] = Entry(version, -1, 0, (mine or entry).parts)
     if grave is not None:
         known = [entry.version for field, entry in heir.entries.items() if field != WHOLE]
-        heir.entries[status] = Entry(_above([grave.version, *known], numbering), -1, 0)
+        heir.entries[status] = Entry(above([grave.version, *known], numbering), -1, 0)
 
 
-def _above(versions: Iterable[Version | None], numbering: Numbering) -> Version:
+def above(versions: Iterable[Version | None], numbering: Numbering) -> Version:
     """Just above what it has seen: it is the consequence of that, and no new edit."""
     known = known_together(versions)
     assert known is not None
@@ -146,7 +173,7 @@ def inherited(
         feed_again(record, numbering)
         status = backend.setup().tables[record.table].status
         known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
-        record.entries[status] = Entry(_above([deletion, *known], numbering), record.seq, 0)
+        record.entries[status] = Entry(above([deletion, *known], numbering), record.seq, 0)
         backend.save_records([record])
         look_again(backend, record.table, change.names)
         return True

@@ -95,7 +95,9 @@ def pick(
     note = record.entries.get(WHOLE)
     whole = note is not None and note.seq > clear and (note.via != peer.link or note.seq <= peer.again)
     if not record.alive:
-        return Picked(record, RowKind.DELETED, (status,)) if status in fields else None
+        # Names that were to be told are told with its end: the peer may have a row by one of them.
+        names = whole and status in out and status in record.entries
+        return Picked(record, RowKind.DELETED, (status,)) if status in fields or names else None
     entering = not paired and any(
         field in record.entries and record.entries[field].seq > clear for field in filtered
     )
