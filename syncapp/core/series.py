@@ -79,7 +79,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
 
     ``life``: the holder's epoch that it is for, ``epoch``: the lessor's. ``serial`` 0: nothing is given, for the reason
     ``why``. ``void``: the holder has been dismissed; whatever it has left is no longer its own. ``census``: report
-    with the greatest number among the records.
+    with the greatest number among the records. ``hops``: as in `Offer`, as it is now.
     """
 
     field: int
@@ -90,6 +90,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     void: bool = False
     census: bool = False
     why: str = ""
+    hops: int | None = None
 
 
 # -- kept ---------------------------------------------------------------------------------------------------
@@ -108,8 +109,9 @@ class Neighbour(msgspec.Struct, omit_defaults=True):
 
     As a holder: ``life``: its epoch, which ``pending`` and ``free`` (as reported last) belong to; ``wants``: numbers
     that it asked for and did not get; ``reported``: it has told all since our life began; ``holds``: it has been given
-    something, once; ``dismissed``: nobody waits for it any more.
-    As a lessor: ``hops``, see `Offer`; ``epoch`` and ``got``: its epoch, and the newest grant of it that we have.
+    something, once; ``dismissed``: nobody waits for it any more; ``told``: our hops, as it has heard them.
+    As a lessor: ``hops``, see `Offer`; ``epoch`` and ``got``: its epoch, and the newest grant of it that we have;
+    ``why``: what it said last. ``trouble``: a code of `errors`; while there is one, nothing is given either way.
     """
 
     title: str = ""
@@ -122,10 +124,12 @@ class Neighbour(msgspec.Struct, omit_defaults=True):
     reported: bool = False
     holds: bool = False
     dismissed: bool = False
+    told: int | None = None
     hops: int | None = None
     epoch: int = 0
     got: int = 0
     why: str = ""
+    trouble: str = ""
 
 
 class Book(msgspec.Struct, omit_defaults=True):
@@ -172,8 +176,8 @@ class Desk:
             book.me = me
             for known in book.neighbours.values():
                 known.serial = 0
-        if owner:
-            book.owner = me[:16]
+        if owner or book.owner == me[:16]:
+            book.owner = me[:16] if owner else b""
 
     @classmethod
     def found(cls, me: bytes, first: int, limit: int = 2**63 - 1) -> Book:
@@ -216,7 +220,7 @@ class Desk:
 
     def heed(self, number: int) -> None:
         """A record has ``number``, however it came by it: the owner gives only greater ones."""
-        if self.owner:
+        if self.owner and number <= self._limit:
             self.book.next = max(self.book.next, number + 1)
 
     # -- with a lessor --
@@ -275,14 +279,15 @@ class Desk:
         known, book = self.book.neighbours[who], self.book
         if grant.life != self.epoch or grant.epoch != known.epoch:
             return False  # to or from an earlier life
-        known.why = grant.why
+        known.why, known.hops = grant.why, grant.hops
         if grant.serial <= known.got:
             return False
         known.got = grant.serial
         if grant.void:
             book.pool = ()
-        book.pool = normal((*book.pool, *grant.spans))
-        book.top = max(book.top, top(grant.spans))
+        spans = without(grant.spans, (Span(self._limit + 1, 2**63),))
+        book.pool = normal((*book.pool, *spans))
+        book.top = max(book.top, top(spans))
         return True
 
     # -- with anybody --
@@ -295,6 +300,7 @@ class Desk:
         if known.epoch != epoch:
             known.epoch, known.got = epoch, 0
         known.title, known.link, known.hops = title or known.title, link, hops
+        known.told = None  # told once more at first: our hello may have been written before we knew
         return known
 
     # -- with a holder --
@@ -314,8 +320,10 @@ class Desk:
         known.free, known.wants = normal(report.free), max(0, min(report.want, MOST))
         known.reported = known.reported or report.census
         known.holds = known.holds or bool(report.free)
-        book.top = max(book.top, report.top, top(report.free))
-        self.heed(book.top)
+        known_top = max(report.top, top(report.free))
+        if known_top <= self._limit:  # else the holder's field takes greater numbers, which are none of ours
+            book.top = max(book.top, known_top)
+            self.heed(book.top)
 
     def behind(self, who: bytes) -> bool:
         """Whether a neighbour reaches the owner over us, and so reports to us."""
@@ -350,13 +358,15 @@ class Desk:
         census = not known.reported and (self.owner or (not self.book.sure and self.behind(who)))
         if known.pending is None and known.wants and not census:
             self._grant(known, waiting)
-        last = known.pending
-        if last is not None:
-            return Grant(
-                field, known.life, self.epoch, last.serial, last.spans, void=last.void, census=census
-            )
-        why = self._why() if known.wants else ""
-        return Grant(field, known.life, self.epoch, why=why, census=census) if why or census else None
+        last, hops = known.pending, self.way(beside=who)
+        why = self._why() if known.wants and last is None else ""
+        if last is None and not why and not census and hops == known.told:
+            return None
+        known.told = hops
+        last = last or Pending(0, ())
+        return Grant(
+            *(field, known.life, self.epoch, last.serial, last.spans, last.void, census), why=why, hops=hops
+        )
 
     def _grant(self, known: Neighbour, waiting: int) -> None:
         book, wanted = self.book, min(known.wants, MOST)
