@@ -9,16 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from syncapp import series as series
     from syncapp import signals as signals
     from syncapp.host import Applying as Applying
     from syncapp.host import applying as applying
 
 __version__ = "0.1.0"
 
-__all__ = ["Applying", "__version__", "applying", "signals"]
+__all__ = ["Applying", "__version__", "applying", "series", "signals"]
 
 #: Public name → the module it is in; a module itself where both are the same.
-_PLACES = {"Applying": "host", "applying": "host", "signals": "signals"}
+_PLACES = {"Applying": "host", "applying": "host", "series": "series", "signals": "signals"}
 
 
 def __getattr__(name: str) -> Any:

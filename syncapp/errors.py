@@ -9,6 +9,7 @@
     ├── TransportError         the road to the peer is broken
     ├── StoreError             this program's own database
     ├── ChangeError            one change cannot be applied (it is parked as a problem)
+    ├── SeriesError            no number of a shared series can be given, or the programs disagree about it
     └── DecisionError          what a person wants to decide is not there to be decided
 
 An error has a ``code`` (stable, stored and sent), ``params`` (what the sentence names) and a ``template``
@@ -942,6 +943,89 @@ class FromTheFuture(ChangeError):
     template = N_(
         'Table "{table}", field "{field}": the change is dated {offset} ahead of this program\'s clock. '
         "Set the clock of the program that it comes from."
+    )
+
+
+# -- shared series of numbers ---------------------------------------------------------------------------------
+
+
+class SeriesError(SyncError):
+    code = "series"
+    template = N_('No number of "{field}" can be given: {detail}')
+
+
+class NoSeries(SeriesError):
+    code = "no_series"
+    template = N_(
+        '"{field}" is not a shared series here. Declare it in the configuration file ([[series]]) and apply that.'
+    )
+
+
+class NumbersUsedUp(SeriesError):
+    code = "numbers_used_up"
+    template = N_(
+        'The numbers of "{field}" that this program had leased are used up. New ones come by themselves as soon as it '
+        'is connected with "{owner}", who owns the series: check the link.'
+    )
+
+
+class SeriesWaits(SeriesError):
+    code = "series_waits"
+    template = N_(
+        '"{field}": no numbers are given, since this program was restored from a backup and these may have got some '
+        "that it has forgotten: {holders}. It goes on once they have been connected. Dismiss one that never comes "
+        "back: manage.py syncseries --dismiss NAME"
+    )
+
+
+class SeriesWaitsThere(SeriesError):
+    code = "series_waits_there"
+    template = N_(
+        'The numbers of "{field}" that this program had leased are used up, and "{owner}" gives none at present: it '
+        "was restored from a backup and waits for other programs. Connect these with it, or dismiss them there "
+        "(manage.py syncseries)."
+    )
+
+
+class SeriesAtEnd(SeriesError):
+    code = "series_at_end"
+    template = N_('"{field}": the series is at its end, a greater number does not fit into the field.')
+
+
+class UnknownHolder(SeriesError):
+    code = "unknown_holder"
+    template = N_('No program called "{holder}" takes part in a shared series. Those that do: {offer}.')
+
+
+class SeriesNotThere(SeriesError):
+    code = "series_not_there"
+    template = N_(
+        '"{field}" is a shared series here, but not in {peer}, which gets no numbers. Declare it there too '
+        "([[series]])."
+    )
+
+
+class SeriesDiffers(SeriesError):
+    code = "series_differs"
+    template = N_(
+        'The shared series "{field}" is declared differently in {peer} ({here} here, {there} there). No numbers are '
+        "given over this link until both are the same."
+    )
+
+
+class TwoOwners(SeriesError):
+    code = "two_owners"
+    template = N_(
+        'The shared series "{field}" has two owners: {peer} knows of another one than this program. No numbers are '
+        "given over this link. Only one program may have the short name that stands as the owner (SYNCAPP_INSTANCE)."
+    )
+
+
+class NoOwner(SeriesError):
+    code = "no_owner"
+    template = N_(
+        'The owner of the shared series "{field}" ("{owner}") has not been met, neither by this program nor by {peer}. '
+        "Numbers come once one of them is linked with it. Is the short name right (SYNCAPP_INSTANCE of the owner)?"
     )
 
 

@@ -77,6 +77,46 @@ class Rule(models.Model):
     options = models.JSONField(default=dict)
 
 
+class Series(models.Model):
+    """A field whose numbers are shared: no two programs use one twice (see `core.series`).
+
+    One that is no longer declared keeps its book: should it be declared again, what was leased is still known.
+    """
+
+    field = models.OneToOneField(Field, models.PROTECT, primary_key=True, related_name="series")
+    #: Short name of the program that owns it.
+    owner = models.CharField(max_length=100)
+    mode = models.CharField(max_length=12, default="ranges")
+    format = models.CharField(max_length=100, default="{}")
+    declared = models.BooleanField(default=True)
+    #: MessagePack of `core.series.Book`.
+    book = models.BinaryField(default=b"")
+
+
+class SeriesRequest(models.Model):
+    """A save that waits for a number of a contiguous series; gone when it has one, or after ``until`` (µs)."""
+
+    id = models.BigAutoField(primary_key=True)
+    series = models.ForeignKey(Series, models.CASCADE, related_name="requests")
+    until = models.BigIntegerField()
+
+
+class SeriesProvisional(models.Model):
+    """A number given for the time being, while the owner could not be asked; ``final``: what it became."""
+
+    id = models.BigAutoField(primary_key=True)
+    series = models.ForeignKey(Series, models.CASCADE, related_name="provisional")
+    value = models.CharField(max_length=100)
+    final = models.CharField(max_length=100, blank=True, db_index=True)
+    created_at = models.BigIntegerField()
+    replaced_at = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("series", "value"), name="syncapp_seriesprovisional_value"),
+        )
+
+
 class Link(models.Model):
     """One configured synchronisation with one peer."""
 

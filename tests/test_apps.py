@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_public_names() -> None:
-    assert sorted(syncapp.__all__) == ["Applying", "__version__", "applying", "signals"]
+    assert sorted(syncapp.__all__) == ["Applying", "__version__", "applying", "series", "signals"]
     assert all(hasattr(syncapp, name) for name in syncapp.__all__)
     assert not hasattr(syncapp, "something_else")
 

@@ -1,8 +1,13 @@
 """The CRM's pages in the Django admin."""
 
+from contextlib import nullcontext
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 
 from project.crm.models import Client, Document, Invoice, Order, Payment, Tag
+from syncapp import series
 
 
 class OrderInline(admin.TabularInline):
@@ -93,6 +98,18 @@ class InvoiceAdmin(admin.ModelAdmin):
     autocomplete_fields = ["client"]
     readonly_fields = ["created_at"]
     date_hierarchy = "issued_on"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Reserve the number of a new invoice before the page's transaction begins."""
+        new = request.method == "POST" and object_id is None and not request.POST.get("number")
+        with series.reserve(Invoice.SERIES) if new else nullcontext():
+            return super().changeform_view(request, object_id, form_url, extra_context)
 
 
 @admin.register(Document)

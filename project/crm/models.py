@@ -3,10 +3,15 @@
 Columns that may stay empty have defaults in the database too, since programs other than this one write here.
 """
 
+from typing import Any
+
 from django.conf import settings
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, router
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from syncapp import series
 
 
 class Tag(models.Model):
@@ -121,9 +126,14 @@ class Payment(models.Model):
 
 
 class Invoice(models.Model):
-    """A request to pay, with a number that no other invoice has."""
+    """A request to pay, with a number that no other invoice has.
 
-    number = models.CharField(_("number"), max_length=32, unique=True)
+    Left empty, the number is the next one of the shared series, where one is declared for it.
+    """
+
+    SERIES = "crm.Invoice.number"
+
+    number = models.CharField(_("number"), max_length=32, unique=True, blank=True)
     client = models.ForeignKey(Client, models.CASCADE, verbose_name=_("client"), related_name="invoices")
     amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=2, default=0, db_default=0)
     issued_on = models.DateField(_("issued on"), db_index=True)
@@ -137,6 +147,23 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Take the next number for an invoice without one."""
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        if not self.number and series.declared(self.SERIES, using=using):
+            self.number = series.next_number(self.SERIES, using=using)
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "number"}
+        super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        """Want a number by hand where there is no series."""
+        super().clean()
+        if not self.number and not series.declared(self.SERIES):
+            raise ValidationError(
+                {"number": _("Enter a number: there is no shared series of invoice numbers here.")}
+            )
 
 
 class Document(models.Model):

@@ -7,6 +7,7 @@ import msgspec
 from syncapp.core.changes import Batch, Cursor, Fate, Totals
 from syncapp.core.codec import Frame
 from syncapp.core.messages import Hello
+from syncapp.core.series import Grant, Report
 from syncapp.errors import SyncError
 
 
@@ -83,6 +84,13 @@ class Acked(msgspec.Struct, frozen=True):
     whole: int = 0
 
 
+class Numbers(msgspec.Struct, frozen=True):
+    """What the peer says of shared series: take it down, durably → `Session.numbers` with what there is to say."""
+
+    reports: tuple[Report, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+
 class Closed(msgspec.Struct, frozen=True):
     """The session is over: close the road and show ``error``."""
 
@@ -91,5 +99,16 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 Effect = (
-    Send | FindLink | MakeProof | VerifyProof | CheckProof | Greet | Agree | Read | Apply | Acked | Closed
+    Send
+    | FindLink
+    | MakeProof
+    | VerifyProof
+    | CheckProof
+    | Greet
+    | Agree
+    | Read
+    | Apply
+    | Acked
+    | Numbers
+    | Closed
 )

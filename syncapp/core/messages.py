@@ -11,6 +11,7 @@ import msgspec
 
 from syncapp.core.changes import START, Batch, Cursor, Fate, Totals
 from syncapp.core.mapping import TableOffer
+from syncapp.core.series import Grant, Offer, Report
 
 #: The protocol versions that this software speaks, oldest and newest.
 PROTOCOL = (1, 1)
@@ -75,7 +76,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     ``head``: the newest number of the sender's feed; ``have``: how far it has applied the receiver's feed.
     ``boot`` is drawn at each start of the process, ``host`` is the machine that it runs on. ``token`` grows with each
     conversation of the link, over all processes of a program: its database counts it. ``sure``: since the process
-    started, every other link has been in contact, so that the database has not been restored unnoticed.
+    started, every other link has been in contact, so that the database has not been restored unnoticed. ``series``: the
+    shared series of numbers.
     """
 
     instance: bytes
@@ -94,6 +96,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     token: int = 0
     knows: Known = Known()
     sure: bool = True
+    series: tuple[Offer, ...] = ()
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag="changes"):
@@ -138,6 +141,18 @@ class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
     account: int = 0
 
 
+class Lease(msgspec.Struct, frozen=True, array_like=True, tag="lease"):
+    """Holder → lessor: what it has of shared series, and what it needs (see `core.series`)."""
+
+    reports: tuple[Report, ...]
+
+
+class Leased(msgspec.Struct, frozen=True, array_like=True, tag="leased"):
+    """Lessor → holder: numbers of shared series. The next `Lease` says that they are stored."""
+
+    grants: tuple[Grant, ...]
+
+
 class Bye(msgspec.Struct, frozen=True, array_like=True, tag="bye"):
     """The sender ends the session: a code of `syncapp.errors` and its params, from the sender's point of view."""
 
@@ -145,4 +160,4 @@ class Bye(msgspec.Struct, frozen=True, array_like=True, tag="bye"):
     params: dict[str, Any] = {}
 
 
-Message = Open | Challenge | Proof | Proved | Hello | Changes | Ack | Ping | Pong | Bye
+Message = Open | Challenge | Proof | Proved | Hello | Changes | Ack | Ping | Pong | Lease | Leased | Bye

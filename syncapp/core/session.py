@@ -26,6 +26,8 @@ from syncapp.core.messages import (
     Challenge,
     Changes,
     Hello,
+    Lease,
+    Leased,
     Limits,
     Message,
     Open,
@@ -36,6 +38,7 @@ from syncapp.core.messages import (
 )
 from syncapp.core.policy import SECOND
 from syncapp.core.refusals import clock_error, said, version_error
+from syncapp.core.series import Grant, Report
 from syncapp.core.states import ANSWERS, LEADS_TO, TRANSITIONS, Now, Role, State, Timing
 from syncapp.core.streaming import Sender
 
@@ -45,6 +48,8 @@ __all__ = ["ANSWERS", "LEADS_TO", "TRANSITIONS", "Now", "Role", "Session", "Stat
 HANDSHAKE_MESSAGE = 64 * 1024
 #: How many windows of batches may wait to be applied: after a loss the peer sends again what is still under way.
 WINDOWS_WAITING = 4
+#: Messages about numbers that a peer may send before we have agreed.
+EARLY_MOST = 16
 
 
 class Session:
@@ -94,6 +99,7 @@ class Session:
         self._message_size = 0
         self._applying = False
         self._gap_told = False
+        self._early: list[Lease | Leased] = []
 
     # -- the handshake ------------------------------------------------------------------------
 
@@ -217,7 +223,31 @@ class Session:
             self._account = totals.received
             self._send(Ack(self._applied, totals, [], list(want)), now)
         self._next_apply()
+        for message in self._early:  # the peer was live before us
+            self._on_numbers(message, now)
+        self._early.clear()
         self._pump(now)
+
+    # -- live: shared series of numbers -----------------------------------------------------------------------
+
+    def numbers(self, reports: Sequence[Report], grants: Sequence[Grant], now: Now) -> None:
+        """Say this of shared series; a side that has declared none in its hello is not spoken to."""
+        if self.state is not State.LIVE or self.peer is None or not self.peer.series:
+            return
+        if reports:
+            self._send(Lease(tuple(reports)), now)
+        if grants:
+            self._send(Leased(tuple(grants)), now)
+
+    def _on_numbers(self, message: Lease | Leased, now: Now) -> None:
+        if self.state is not State.LIVE:
+            if len(self._early) >= EARLY_MOST:
+                raise errors.ProtocolError(detail="too much said of numbers before the agreement")
+            self._early.append(message)
+        elif isinstance(message, Lease):
+            self.effects.append(fx.Numbers(reports=message.reports))
+        else:
+            self.effects.append(fx.Numbers(grants=message.grants))
 
     # -- live: both feeds -------------------------------------------------------------------------------------
 

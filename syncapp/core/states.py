@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from syncapp.core.messages import Ack, Bye, Challenge, Changes, Hello, Open, Ping, Pong, Proof, Proved
+from syncapp.core.messages import (
+    Ack,
+    Bye,
+    Challenge,
+    Changes,
+    Hello,
+    Lease,
+    Leased,
+    Open,
+    Ping,
+    Pong,
+    Proof,
+    Proved,
+)
 from syncapp.core.policy import SECOND
 
 
@@ -59,6 +72,10 @@ TRANSITIONS: dict[tuple[State, type[Any]], str] = {
     (State.LIVE, Ping): "_on_ping",
     (State.AGREEING, Pong): "_on_pong",
     (State.LIVE, Pong): "_on_pong",
+    (State.AGREEING, Lease): "_on_numbers",
+    (State.LIVE, Lease): "_on_numbers",
+    (State.AGREEING, Leased): "_on_numbers",
+    (State.LIVE, Leased): "_on_numbers",
     **{(state, Bye): "_on_bye" for state in State if state not in (State.CLOSED, State.START)},
 }
 

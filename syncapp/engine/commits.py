@@ -8,8 +8,11 @@ from django.db import connections
 
 from syncapp.engine.wake import CommitWatch, LocalWake, Wake
 
-#: Is there anything to seal, and where does the feed end? (The head as `store.sql` keeps it.)
-GLANCE = 'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
+#: Is there anything to seal, where does the feed end (the head as `store.sql` keeps it), does a save wait for a number?
+GLANCE = (
+    'SELECT EXISTS (SELECT 1 FROM "syncapp_journal"), "head_seq", EXISTS (SELECT 1 FROM "syncapp_seriesrequest") '
+    'FROM "syncapp_instance" ORDER BY "id" LIMIT 1'
+)
 
 
 def open_wake(

@@ -7,7 +7,7 @@ import logging
 from django.db.models import Min
 
 from syncapp import conf
-from syncapp.models import Link, LinkState, LogEntry, Seal
+from syncapp.models import Link, LinkState, LogEntry, Seal, SeriesRequest
 from syncapp.store import catalogue, triggers
 from syncapp.store.store import Store
 
@@ -31,6 +31,7 @@ def housekeep(store: Store) -> None:
     _mend_triggers(store)
     _trim_log(store)
     _trim_seals(store)
+    _drop_requests(store)
     _forget_deletions(store)
 
 
@@ -57,6 +58,11 @@ def _trim_log(store: Store) -> None:
         last = mine.values_list("id", flat=True)[settings.log_rows : settings.log_rows + 1]
         if last:
             _delete(rows.filter(link_id=link, id__lte=last[0]))
+
+
+def _drop_requests(store: Store) -> None:
+    """Saves that waited for a number when their process was killed."""
+    SeriesRequest.objects.using(store.using).filter(until__lt=store.backend.now()).delete()
 
 
 def _delete(rows: object) -> None:

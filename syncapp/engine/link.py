@@ -21,12 +21,15 @@ from syncapp.core import effects as fx
 from syncapp.core.codec import Frame
 from syncapp.core.mapping import Agreement
 from syncapp.core.messages import CAPABILITIES, Limits
+from syncapp.core.series import Grant, Report
 from syncapp.core.session import Now, Role, Session, State
 from syncapp.engine.codec import Codec
 from syncapp.engine.links import LinkConfig, exists, status_of
+from syncapp.engine.numbers import NumbersTalk
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
 from syncapp.store.locking import BUSY
+from syncapp.store.series import Words
 from syncapp.store.store import RETRY_ROWS, Applied, Store
 from syncapp.transports.base import Channel
 
@@ -96,6 +99,7 @@ class LinkDriver:
         token: int = 0,
         on_live: Callable[[LinkDriver], None] = lambda driver: None,
         on_change: Callable[[LinkDriver], None] = lambda driver: None,
+        on_numbers: Callable[[LinkDriver], None] = lambda driver: None,
     ) -> None:
         self.channel = channel
         self.session = session
@@ -111,6 +115,9 @@ class LinkDriver:
         self._agreement = Agreement()
         self._on_live = on_live
         self._on_change = on_change
+        self._on_numbers = on_numbers
+        self._series: dict[int, int] = {}
+        self._numbers: NumbersTalk | None = None
         self._control: deque[Frame] = deque()
         self._bulk: deque[Frame] = deque()
         self._writable = asyncio.Event()
@@ -144,6 +151,8 @@ class LinkDriver:
             self._timer.cancel()
         reader.cancel()
         self._writable.set()
+        if self._numbers is not None:
+            self._numbers.want()  # it ends then
         try:  # the last words (Bye) may still be on their way
             async with asyncio.timeout(LAST_WORDS):
                 await asyncio.shield(writer)
@@ -174,6 +183,11 @@ class LinkDriver:
         if self.live:
             self.session.wake(now())
             self._perform()
+
+    def want_numbers(self) -> None:
+        """There may be something to say of shared series of numbers."""
+        if self._numbers is not None:
+            self._numbers.want()
 
     def end(self, error: errors.SyncError) -> None:
         """End the conversation for ``error``, telling the peer."""
@@ -293,6 +307,8 @@ class LinkDriver:
                 link, token = self._link(), self._token
                 await pool.run(lambda store: store.acked(link, effect, token))
                 session.acked_done(now())
+            case fx.Numbers():
+                await self._hear_numbers(effect)
             case fx.FindLink():
                 text = await pool.run(lambda store: self._auth.find(store, effect.code, effect.client_first))
                 session.challenge(text, now())
@@ -333,6 +349,42 @@ class LinkDriver:
             self._retry_at = min(self._retry_at, time.monotonic() + RETRY_SOON)
             self._stir.set()
         self._on_change(self)
+
+    # -- shared series of numbers ---------------------------------------------------------------------------
+
+    def _begin_numbers(self, series: dict[int, int]) -> None:
+        self._series = series
+        self._numbers = NumbersTalk(self._look_at_numbers, self._say_numbers)
+        self._numbers.want()
+        self._start(self._talk_of_numbers(self._numbers))
+
+    async def _talk_of_numbers(self, talk: NumbersTalk) -> None:
+        try:
+            await talk.run(self._closed)
+        except errors.SyncError as error:
+            self.end(error)
+        except Exception as error:
+            self._broken(error)
+
+    async def _look_at_numbers(self) -> Words:
+        link, token, peer, series = self._link(), self._token, self._peer_instance(), self._series
+        return await self._pool.run(lambda store: store.numbers(link, peer, series, token))
+
+    def _say_numbers(self, reports: list[Report], grants: list[Grant]) -> None:
+        self.session.numbers(reports, grants, now())
+        self._perform()
+
+    async def _hear_numbers(self, effect: fx.Numbers) -> None:
+        if self._numbers is None:
+            return  # we share no series with it
+        link, token, peer, series = self._link(), self._token, self._peer_instance(), self._series
+        words = await self._pool.run(
+            lambda store: store.heard(link, peer, series, effect.reports, effect.grants, token)
+        )
+        self._numbers.tell(words, answer=True)
+        # What came may be for those behind us, and what a holder wants may have to be asked for.
+        self._on_numbers(self)
+        self.wake()  # a provisional number may have been replaced
 
     def _peer_instance(self) -> bytes:
         return self.session.peer.instance if self.session.peer else b""
@@ -377,6 +429,8 @@ class LinkDriver:
         self.live = self.was_live = True
         self._on_live(self)
         self._start(self._care())
+        if agreed.series:
+            self._begin_numbers(agreed.series)
         self.session.go(
             agreed.position,
             now(),
@@ -404,6 +458,7 @@ class LinkDriver:
                     pass
                 elif await self._pool.run(lambda store: store.renew(link, token, LEASE)):
                     renew_at = time.monotonic() + RENEW_EVERY
+                    self.want_numbers()
                 else:
                     # A link that was removed has no lease either, and that is what its peer should hear.
                     there = await self._pool.run(lambda store: exists(store, link))

@@ -71,6 +71,7 @@ def _config(store: Store, link: Link) -> LinkConfig:
             link.user_matching,
             link.options,
             setup,
+            store.backend.setup().series,
             store.backend.instance().origin,
         )
     )

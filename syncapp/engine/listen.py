@@ -26,10 +26,11 @@ from syncapp.store.sql import hints
 
 logger = logging.getLogger(__name__)
 
-#: The newest row that waits to be sealed, and where the feed ends.
+#: The newest row that waits to be sealed, where the feed ends, and the newest save that waits for a number.
 LOOK = (
     'SELECT (SELECT "id" FROM "syncapp_journal" ORDER BY "id" DESC LIMIT 1),'
-    ' (SELECT "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1)'
+    ' (SELECT "head_seq" FROM "syncapp_instance" ORDER BY "id" LIMIT 1),'
+    ' (SELECT max("id") FROM "syncapp_seriesrequest")'
 )
 #: The pause after something was found, seconds; it doubles while nothing is. A transaction that gave no hint because
 #: another one did commits a moment later.
@@ -48,6 +49,9 @@ REMIND = 1.0
 RETRY, RETRY_MOST = 0.2, 3.0
 #: Within an event loop nobody waits longer for the thread's end.
 GOODBYE = 0.5
+
+
+_Seen = tuple[int | None, int, int | None]
 
 
 class PostgresWatch:
@@ -71,7 +75,7 @@ class PostgresWatch:
         self._wants_hints = listen
         self._sessions = sessions
         self._signal = Signal()
-        self._seen: tuple[int | None, int] | None = None
+        self._seen: _Seen | None = None
         self._heard = False
         self._reminded = 0.0
         self._ended = False
@@ -93,9 +97,9 @@ class PostgresWatch:
         self._signal.set()
 
     def glance(self, sql: str) -> tuple[Any, ...] | None:
-        """Whether rows wait, and the feed's end, as last seen: the event loop never asks the server itself."""
+        """What `GLANCE` asks for, as last seen: the event loop never asks the server itself."""
         seen = self._seen
-        return None if seen is None else (seen[0] is not None, seen[1])
+        return None if seen is None else (seen[0] is not None, seen[1], seen[2] is not None)
 
     def close(self) -> None:
         if not self._ended:
@@ -166,7 +170,7 @@ class PostgresWatch:
                 break
         return not self._ended
 
-    def _looker(self, connection: psycopg.Connection[Any]) -> Callable[[], tuple[int | None, int]]:
+    def _looker(self, connection: psycopg.Connection[Any]) -> Callable[[], _Seen]:
         """What looks on this connection; listens on it where that leads to anything."""
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -182,10 +186,10 @@ class PostgresWatch:
             except psycopg.DatabaseError as error:
                 logger.info("The database sends no notifications (%s); looking instead", error)
 
-        def look() -> tuple[int | None, int]:
+        def look() -> _Seen:
             found = connection.execute(LOOK, prepare=direct).fetchone()
             assert found is not None
-            return found[0], found[1] or 0
+            return found[0], found[1] or 0, found[2]
 
         return look
 
@@ -202,7 +206,7 @@ class PostgresWatch:
         while (notify := connection.pgconn.notifies()) is not None:
             self._note(notify.relname.decode(), notify.be_pid)
 
-    def _look(self, look: Callable[[], tuple[int | None, int]]) -> bool:
+    def _look(self, look: Callable[[], _Seen]) -> bool:
         """Look; whether there is news, which is then told."""
         hint, self._heard = (
             self._heard,

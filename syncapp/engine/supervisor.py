@@ -163,6 +163,7 @@ class Host:
             token=token,
             on_live=self._live,
             on_change=self._changed,
+            on_numbers=self._numbers,
         )
 
     async def converse(
@@ -198,6 +199,12 @@ class Host:
             if driver is not source:
                 driver.wake()
 
+    def _numbers(self, source: LinkDriver) -> None:
+        """``source`` heard something of shared series: others may get or have to ask for numbers."""
+        for driver in list(self._drivers.values()):
+            if driver is not source:
+                driver.want_numbers()
+
     # -- watching the database ------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
@@ -227,6 +234,8 @@ class Host:
         for driver in list(self._drivers.values()):
             if seen is None or seen[0] or seen[1] > driver.position:
                 driver.wake()
+            if seen is None or seen[2]:  # a save waits for a number
+                driver.want_numbers()
 
     async def _look(self) -> None:
         """Follow what people configured."""

@@ -22,6 +22,7 @@ from syncapp.core.transforms import Step
 from syncapp.store.deletionbase import DeletionBackend
 from syncapp.store.hostbase import HostBackend
 from syncapp.store.people import UserTables
+from syncapp.store.seriesbase import SeriesBackend, SeriesInfo
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
@@ -95,6 +96,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     ``captured``: field numbers with triggers (mapped in any link, any direction). ``logged``: link id → the field
     numbers it sends, for links whose log is on. ``zone``: the time zone in which this program's days begin and end.
+    ``series``: fields with a shared series of numbers.
     """
 
     version: int
@@ -103,6 +105,7 @@ class Setup(msgspec.Struct, frozen=True):
     captured: frozenset[int]
     logged: dict[int, frozenset[int]] = {}
     zone: str = "UTC"
+    series: dict[int, SeriesInfo] = {}
 
 
 class InstanceState(msgspec.Struct):
@@ -311,7 +314,7 @@ class BadValue(Exception):
     code = "value"
 
 
-class Backend(DeletionBackend, UserTables, HostBackend, Protocol):
+class Backend(DeletionBackend, UserTables, HostBackend, SeriesBackend, Protocol):
     """A database. One instance per thread; not safe for concurrent use."""
 
     # -- units of work --

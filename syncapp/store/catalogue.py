@@ -14,7 +14,7 @@ import msgspec
 from django.db import connections
 from django.utils.timezone import get_default_timezone_name
 
-from syncapp import models
+from syncapp import conf, models
 from syncapp.core.mapping import Catalogue, Direction, FieldOffer, FieldType, Kind, TableOffer
 from syncapp.core.relations import HOLD
 from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
@@ -33,6 +33,7 @@ from syncapp.store.numbering import (
     refresh,
     usable,
 )
+from syncapp.store.seriesbase import SeriesInfo, limit_of
 
 __all__ = [
     "CatalogueChanges",
@@ -271,7 +272,34 @@ def _read_setup(using: str, kept: _Kept) -> Setup:
         captured=frozenset(captured),
         logged={pk: frozenset(numbers) for pk, numbers in logged.items()},
         zone=get_default_timezone_name(),
+        series=_read_series(using, kept.tables),
     )
+
+
+def program_name(using: str) -> str:
+    """The short name of this program, by which configurations call it."""
+    return conf.current().instance
+
+
+def _read_series(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, SeriesInfo]:
+    found = {}
+    rows = models.Series.objects.using(using).filter(declared=True).select_related("field__table")
+    for row in rows:
+        table = tables.get(row.field.table.label)
+        entry = table.fields.get(row.field.name) if table else None
+        if table is not None and entry is not None:
+            found[entry.number] = SeriesInfo(
+                table=table.number,
+                field=entry.number,
+                label=f"{table.label}.{entry.name}",
+                owner=row.owner,
+                owned=row.owner == program_name(using),
+                contiguous=row.mode == "contiguous",
+                pattern=row.format,
+                type=entry.type,
+                limit=limit_of(row.format, entry.type),
+            )
+    return found
 
 
 def _match_by(using: str, tables: Mapping[str, CatalogueTable]) -> dict[int, dict[int, tuple[int, ...]]]:

@@ -39,6 +39,7 @@ from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.matching import rows_of_keys
 from syncapp.store.memorydata import MemoryDatabase
 from syncapp.store.memorydeletion import MemoryDeletion
+from syncapp.store.memoryseries import MemorySeries
 from syncapp.store.people import Names, UserMatch, same_people, wanted_of
 from syncapp.store.values import checker
 
@@ -49,7 +50,7 @@ def _copy(record: Record) -> Record:
     return msgspec.structs.replace(record, entries=dict(record.entries))
 
 
-class MemoryBackend(MemoryDeletion):
+class MemoryBackend(MemoryDeletion, MemorySeries):
     """A connection to a `MemoryDatabase`; implements `base.Backend`."""
 
     def __init__(self, database: MemoryDatabase) -> None:

@@ -10,6 +10,7 @@ from syncapp.core.changes import START, Cursor, JournalRow, Op, Record, Totals
 from syncapp.core.clock import make_origin
 from syncapp.core.mapping import Catalogue, Kind
 from syncapp.core.rules import Merge
+from syncapp.core.series import Book
 from syncapp.store.base import (
     ConflictRow,
     Contacts,
@@ -83,6 +84,11 @@ class MemoryDatabase:
         self.host: dict[int, Callable[[str], None]] = {}
         self.host_removed: dict[int, Callable[[str], None]] = {}
         self.alternations: dict[tuple[int, int], Alternation] = {}
+        self.books: dict[int, Book] = {}
+        #: Saves that wait for a number, by field: until when.
+        self.number_requests: dict[int, list[int]] = defaultdict(list)
+        #: field → provisional value → what it became.
+        self.provisional: dict[int, dict[str, str]] = defaultdict(dict)
         self.announced: list[tuple[str, Event]] = []
         self.problems: dict[int, ProblemRow] = {}
         self.conflicts: list[ConflictRow] = []

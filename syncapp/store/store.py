@@ -14,6 +14,7 @@ from syncapp.core.effects import Acked
 from syncapp.core.mapping import Agreement, Catalogue, agree
 from syncapp.core.messages import Hello, Known
 from syncapp.core.policy import BATCH_BYTES
+from syncapp.core.series import Offer
 from syncapp.store import drift
 from syncapp.store.apply import Applier, Source
 from syncapp.store.base import NEVER, Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
@@ -27,6 +28,7 @@ from syncapp.store.parked import translate
 from syncapp.store.revival import Reviver
 from syncapp.store.runs import Run
 from syncapp.store.sealing import Numbering, seal
+from syncapp.store.series import Numbers, agree_series, offers
 from syncapp.store.tombstones import Purged, purge, tell_again
 from syncapp.store.unsendable import feed_anew
 
@@ -70,6 +72,8 @@ class Agreed(NamedTuple):
     want: list[bytes]
     peer_has: Cursor
     have: Cursor
+    #: Shared series by our field's number: the peer's.
+    series: dict[int, int]
 
 
 class Greeting(NamedTuple):
@@ -83,13 +87,14 @@ class Greeting(NamedTuple):
     token: int
     knows: Known
     sure: bool
+    series: tuple[Offer, ...]
 
     def hello(self, **said: Any) -> Hello:
         """The hello, with what the process says of itself (its other elements, by name)."""
         return Hello(**self._asdict(), **said)
 
 
-class Store(Decisions):
+class Store(Decisions, Numbers):
     """Decides with `core`, speaks to a `Backend`. One per thread, like its backend."""
 
     def __init__(
@@ -309,6 +314,7 @@ class Store(Decisions):
             sure = self.run.sure(self.backend, beside=link)
             catalogue = self.backend.catalogue(link)
             met = self.backend.contacts(link)
+            series = offers(self.backend, self.backend.setup(), cursors.peer_instance)
         return Greeting(
             instance_of(state.origin),
             epoch_of(state.origin),
@@ -318,6 +324,7 @@ class Store(Decisions):
             token,
             Known(met.epoch, met.token, cursors.last_exchange),
             sure,
+            series,
         )
 
     def meet(self, link: int, hello: Hello, clock_offset: int, token: int, remote: str = "") -> Agreed:
@@ -380,6 +387,7 @@ class Store(Decisions):
             self._wanted(link),
             terms.peer_has,
             terms.have,
+            agree_series(self.backend, self.backend.setup(), link, hello, agreement),
         )
 
     def _try_unsendable(self, link: int, agreement: Agreement) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
+from syncapp import errors
 from syncapp.core import mapping, recognition, relations
 from syncapp.errors import N_, render
 
@@ -57,6 +58,10 @@ NOTICES: dict[str, str] = {
         "{peer} was restored from a backup (noticed on {at}). Its last exchange with this program in that backup was "
         "on {since}: what was changed in both programs since then was sent again."
     ),
+    **{
+        error.code: error.template
+        for error in (errors.SeriesNotThere, errors.SeriesDiffers, errors.TwoOwners, errors.NoOwner)
+    },
 }
 
 #: code of `core.mapping` → why a mapped field does not flow.

@@ -10,6 +10,8 @@ from syncapp.core.messages import (
     Changes,
     Hello,
     Known,
+    Lease,
+    Leased,
     Limits,
     Message,
     Open,
@@ -18,6 +20,8 @@ from syncapp.core.messages import (
     Proof,
     Proved,
 )
+from syncapp.core.series import Grant, Offer, Report
+from syncapp.core.spans import Span
 
 OFFICE, BRANCH = make_origin(bytes(range(16)), 1), make_origin(bytes(range(16, 32)), 1)
 UID, OTHER_UID = (
@@ -107,6 +111,7 @@ MESSAGES: dict[str, Message] = {
         1_764_000_000_021,
         Known(1, 1_763_000_000_007, CLOCK - 60_000_000),
         False,
+        (Offer(21, "contiguous", "INV-{:06}", "office", OFFICE[:16], 0),),
     ),
     "changes": Changes(BATCH),
     "ack": Ack(
@@ -117,5 +122,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "ping": Ping(3, CLOCK),
     "pong": Pong(3, CLOCK, Cursor(42, b"\x02" * 8), Cursor(45, b"\x04" * 8)),
+    "lease": Lease((Report(22, 1, 1, 3, 51, (Span(151, 199),), 200),)),
+    "leased": Leased((Grant(21, 1, 1, 4, (Span(301, 351),)),)),
     "bye": Bye("clock", {"offset": "400 s", "bound": "300 s"}),
 }

@@ -680,3 +680,47 @@ def test_what_the_peer_itself_made_the_feed_grow_by_is_not_read_to_it() -> None:
     unread = Cursor(before.seq + 2, b"u" * 8)
     passive.applied(cursor(2), Totals(2, 2), [], [], False, at(2), (unread, Cursor(before.seq + 3, b"v" * 8)))
     assert passive.position.seq == before.seq + 1  # something of ours came in between: it has to be read
+
+
+# -- shared series of numbers -----------------------------------------------------------------------------------
+
+
+def test_numbers_are_asked_for_and_given() -> None:
+    active, passive = live()
+    asked, given = MESSAGES["lease"], MESSAGES["leased"]
+    assert isinstance(asked, m.Lease)
+    assert isinstance(given, m.Leased)
+    active.numbers(asked.reports, (), at())
+    pass_on(active, passive, at())
+    assert take(passive, fx.Numbers) == fx.Numbers(reports=asked.reports)
+    passive.numbers((), given.grants, at())
+    pass_on(passive, active, at())
+    assert take(active, fx.Numbers) == fx.Numbers(grants=given.grants)
+
+
+def test_what_is_said_of_numbers_while_agreeing_waits() -> None:
+    side = reach(State.AGREEING)
+    side.receive(frame(MESSAGES["lease"]), at())
+    assert not side.effects
+    side.go(START, at())
+    take(side, fx.Numbers)
+
+
+def test_a_peer_cannot_say_much_of_numbers_before_the_agreement() -> None:
+    side = reach(State.AGREEING)
+    while side.state is State.AGREEING:
+        side.receive(frame(MESSAGES["lease"]), at())
+        assert len(side._early) <= 16
+    assert isinstance(take(side, fx.Closed).error, errors.ProtocolError)
+
+
+def test_a_peer_that_knows_no_series_is_not_spoken_to() -> None:
+    side = reach(State.GREETING)
+    side.greet(hello(), at())
+    side.receive(frame(hello(series=())), at())
+    side.go(START, at())
+    side.effects.clear()
+    asked = MESSAGES["lease"]
+    assert isinstance(asked, m.Lease)
+    side.numbers(asked.reports, (), at())
+    assert not side.effects

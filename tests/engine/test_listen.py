@@ -31,6 +31,7 @@ TABLES = """
     CREATE TABLE syncapp_journal (id bigserial PRIMARY KEY, pk_text text);
     CREATE TABLE syncapp_instance (id int PRIMARY KEY, head_seq bigint NOT NULL);
     INSERT INTO syncapp_instance VALUES (1, 7);
+    CREATE TABLE syncapp_seriesrequest (id bigserial PRIMARY KEY);
 """
 WRITE = "INSERT INTO syncapp_journal (pk_text) VALUES ('1')"
 HINT = f"SELECT pg_notify('{hints.JOURNAL}', '')"
@@ -102,7 +103,17 @@ async def test_another_connection(watch: PostgresWatch, writer: psycopg.Connecti
     for _ in range(3):
         writer.execute(WRITE)
         assert await watch.wait(5)
-        assert watch.glance("") == (True, 7)
+        assert watch.glance("") == (True, 7, False)
+
+
+async def test_a_save_that_waits_for_a_number(watch: PostgresWatch, writer: psycopg.Connection[Any]) -> None:
+    await quiet(watch)
+    writer.execute("INSERT INTO syncapp_seriesrequest DEFAULT VALUES")
+    try:
+        assert await watch.wait(5)
+        assert watch.glance("") == (False, 7, True)
+    finally:
+        writer.execute("TRUNCATE syncapp_seriesrequest")
 
 
 async def test_the_end_of_the_feed(watch: PostgresWatch, writer: psycopg.Connection[Any]) -> None:
@@ -110,7 +121,7 @@ async def test_the_end_of_the_feed(watch: PostgresWatch, writer: psycopg.Connect
     await quiet(watch)
     writer.execute("UPDATE syncapp_instance SET head_seq = 8")
     assert await watch.wait(5)
-    assert watch.glance("") == (False, 8)
+    assert watch.glance("") == (False, 8, False)
     writer.execute("UPDATE syncapp_instance SET head_seq = 7")
 
 
@@ -145,7 +156,7 @@ async def test_a_slow_transaction_that_was_overtaken(
             other.execute("DELETE FROM syncapp_journal")
         await quiet(watch)
     assert await watch.wait(5)
-    assert watch.glance("") == (True, 7)
+    assert watch.glance("") == (True, 7, False)
 
 
 async def test_rows_that_nobody_takes_up_are_announced_again(
@@ -214,7 +225,7 @@ async def test_connections_that_are_ended_come_back(
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
     writer.execute(kill, (DATABASE,))
     writer.execute(WRITE)
-    await until(watch, lambda: watch.connected and watch.glance("") == (True, 7))
+    await until(watch, lambda: watch.connected and watch.glance("") == (True, 7, False))
     assert watch.listening == watch._wants_hints
     writer.execute(WRITE)
     assert await watch.wait(5)

@@ -7,12 +7,15 @@ import pytest
 from django.apps import apps
 from django.contrib.admin.sites import site
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import translation
 
 from project.crm.models import Client, Document, Invoice, Order, Payment, Tag
+from syncapp import conf
+from syncapp.store import config
 
 MODELS = [Client, Document, Invoice, Order, Payment, Tag]
 pytestmark = pytest.mark.django_db
@@ -129,3 +132,23 @@ def test_static_files_need_no_collecting(browser: Browser) -> None:
     assert answer.status_code == 200
     assert b"".join(answer.streaming_content).strip()
     answer.close()
+
+
+def test_an_invoice_without_a_number_wants_one_where_there_is_no_series() -> None:
+    client = Client.objects.create(name="A")
+    invoice = Invoice(client=client, issued_on=datetime.date(2026, 3, 1))
+    with pytest.raises(ValidationError) as refused:
+        invoice.full_clean()
+    assert list(refused.value.error_dict) == ["number"]
+    Invoice(number="7", client=client, issued_on=datetime.date(2026, 3, 1)).full_clean()
+
+
+def test_an_invoice_takes_its_number_from_the_series() -> None:
+    config.apply(
+        f'[[series]]\nfield = "crm.Invoice.number"\nowner = "{conf.current().instance}"\nformat = "{{:06}}"'
+    )
+    client = Client.objects.create(name="A")
+    made = [Invoice.objects.create(client=client, issued_on=datetime.date(2026, 3, 1)) for _ in range(2)]
+    by_hand = Invoice.objects.create(number="7", client=client, issued_on=datetime.date(2026, 3, 1))
+    made[0].save()
+    assert [invoice.number for invoice in (*made, by_hand)] == ["000001", "000002", "7"]

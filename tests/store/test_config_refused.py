@@ -191,9 +191,28 @@ RULES: Cases = {
         ['Rule of "crm.Client.nmae": "field" must be the name of a field here'],
     ),
     "rule without a field": ('[[rule]]\npolicy = "latest"', ['Rule 1: "field" is missing.']),
-    "series": (
-        '[[series]]\nfield = "crm.Invoice.number"\nmode = "ranges"',
-        ['Series of "crm.Invoice.number": a shared series of numbers ([[series]]) is not available'],
+}
+
+SERIES: dict[str, tuple[str, list[str]]] = {
+    "without an owner": ("", ['Series of "crm.Invoice.number": "owner" is missing.']),
+    "mode": ('owner = "office"\nmode = "leased"', ['"mode" must be ranges or contiguous, not "leased"']),
+    "format": ('owner = "office"\nformat = "{.__class__}"', ['"format" must be a text with one place']),
+    "too long": (
+        'owner = "office"\nformat = "INVOICE-NUMBER-OF-THIS-COMPANY-{:06}"',
+        ['"format" must be a format whose numbers fit into text(32)'],
+    ),
+    "unknown key": ('owner = "office"\nstart = 7', ['"start"']),
+    "twice": (
+        'owner = "office"\n[[series]]\nfield = "CRM.invoice.number"\nowner = "office"',
+        ['"field" must be a field without another series'],
+    ),
+    "another field": (
+        'owner = "office"\n[[series]]\nfield = "crm.Invoice.numbr"\nowner = "office"',
+        ['Series of "crm.Invoice.numbr": "field" must be the name of a field here'],
+    ),
+    "a date": (
+        'owner = "office"\n[[series]]\nfield = "crm.Invoice.issued_on"\nowner = "office"',
+        ['"field" must be a field of texts or whole numbers, not "date"'],
     ),
 }
 
@@ -300,6 +319,12 @@ def test_a_bad_link(case: str) -> None:
 def test_a_bad_rule(case: str) -> None:
     new, parts = RULES[case]
     check("[[link]]", f"{new}\n[[link]]", parts)
+
+
+@pytest.mark.parametrize("case", SERIES)
+def test_a_bad_series(case: str) -> None:
+    new, parts = SERIES[case]
+    check("[[link]]", f'[[series]]\nfield = "crm.Invoice.number"\n{new}\n[[link]]', parts)
 
 
 @pytest.mark.parametrize("case", OTHERS)

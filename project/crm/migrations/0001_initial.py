@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("number", models.CharField(max_length=32, unique=True, verbose_name="number")),
+                ("number", models.CharField(max_length=32, blank=True, unique=True, verbose_name="number")),
                 (
                     "amount",
                     models.DecimalField(

@@ -19,6 +19,7 @@ from syncapp.store.config.export import export
 from syncapp.store.config.identity import fork, rebind
 from syncapp.store.config.parse import parse
 from syncapp.store.config.rules import write_rules
+from syncapp.store.config.series import write_series
 from syncapp.store.config.validate import LinkPlan, TablePlan, validate
 from syncapp.store.config.write import write
 
@@ -37,7 +38,7 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
         instance = lock_instance(using)
         # SYNCAPP_TABLES may have changed since the last migration.
         refresh(using)
-        plans, rules, found = validate(spec, os.environ if env is None else env, using)
+        plans, rules, series, found = validate(spec, os.environ if env is None else env, using)
         if errors or found:
             raise ConfigRefused([*errors, *found])
         changes = write(plans, instance, using)
@@ -45,6 +46,7 @@ def apply(text: str, *, env: Mapping[str, str] | None = None, using: str = "defa
             # What could not be applied before may well be what this is about.
             control.retry_problems(None, using=using)
         changes += write_rules(rules, using)
+        changes += write_series(series, using)
         if changes:
             bump(using)
             changes += _notes(plans, changes)

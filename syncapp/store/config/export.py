@@ -14,6 +14,7 @@ from syncapp.core.mapping import Direction
 from syncapp.models import Link, LinkTable, Mapping
 from syncapp.store.config import filters, transforms
 from syncapp.store.config.rules import export_rules
+from syncapp.store.config.series import export_series
 from syncapp.store.config.write import FTP_SECRET, PASSWORD_VARIABLE
 
 #: Settings of `Link.options` in the order of the documentation.
@@ -30,7 +31,7 @@ _OPTIONS = (
 
 
 def export(using: str = "default") -> str:
-    """All links with their tables and fields, and all rules, ready for `apply`: here it would change nothing."""
+    """All links with their tables and fields, all rules and series, ready for `apply`: here it would change nothing."""
     document = tomlkit.document()
     links = tomlkit.aot()
     for link in Link.objects.using(using).order_by("pk"):
@@ -39,6 +40,8 @@ def export(using: str = "default") -> str:
         document.append("link", links)
     if len(rules := export_rules(using)):
         document.append("rule", rules)
+    if len(series := export_series(using)):
+        document.append("series", series)
     return tomlkit.dumps(document)
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 
 from syncapp.errors import UnknownLink
-from syncapp.models import Instance, Link, LinkState, Mapping, Pair
+from syncapp.models import Instance, Link, LinkState, Mapping, Pair, Series
 from syncapp.store.catalogue import bump, lock_instance
 
 FORKED = (
@@ -47,6 +47,8 @@ def fork(*, using: str = "default") -> list[str]:
         for link in Link.objects.using(using).all():
             _forget_peer(instance, link, using)
             LinkState.objects.using(using).filter(link=link).update(lease_owner="", lease_until=0)
+        # Numbers that were leased belong to the original.
+        Series.objects.using(using).update(book=b"")
         bump(using)
     return ["This program has a new identity.", FORKED]
 

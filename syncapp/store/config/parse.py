@@ -11,6 +11,7 @@ from syncapp.core.rules import DEFAULT, Merge, Policy, Rule
 from syncapp.errors import BadConfigFile, NotAvailable, SyncError, UnknownDirection, WrongSetting
 from syncapp.store.config import filters, softly, transforms
 from syncapp.store.config.reader import Reader, describe
+from syncapp.store.config.series import read_series
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, RuleSpec, TableSpec
 
 MODES = ("active", "passive")
@@ -21,7 +22,6 @@ MISSING = ("hold", "match", "empty")
 APPLY = ("bulk", "save")
 POLICIES = tuple(policy.value for policy in Policy)
 MERGES = tuple(merge.value for merge in Merge)
-SERIES_MODES = ("ranges", "contiguous")
 
 _DIRECTIONS = frozenset(direction.value for direction in Direction)
 _VARIABLE = "env:"
@@ -44,10 +44,12 @@ def parse_document(document: dict[str, Any]) -> tuple[ConfigSpec, list[SyncError
     reader = Reader("The configuration", document, errors)
     links = tuple(_links(reader.tables("link"), errors))
     rules = tuple(_rules(reader.tables("rule"), errors))
-    for number, series in enumerate(reader.tables("series"), 1):
-        _series(Reader(f"Series {number}", series, errors))
+    series = [
+        read_series(Reader(f"Series {number}", table, errors))
+        for number, table in enumerate(reader.tables("series"), 1)
+    ]
     reader.finish()
-    return ConfigSpec(links, rules), errors
+    return ConfigSpec(links, rules, tuple(spec for spec in series if spec is not None)), errors
 
 
 # -- links --------------------------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ def _peer(reader: Reader, full: str) -> int | str | None:
     return None
 
 
-# -- rules and series ---------------------------------------------------------------------------------------
+# -- rules ---------------------------------------------------------------------------------------
 
 
 def _rules(tables: list[dict[str, Any]], errors: list[SyncError]) -> Iterator[RuleSpec]:
@@ -246,15 +248,3 @@ def _rules(tables: list[dict[str, Any]], errors: list[SyncError]) -> Iterator[Ru
         reader.finish()
         if field:
             yield RuleSpec(field, Rule(Policy(policy), Merge(merge)), deleted, alive)
-
-
-def _series(reader: Reader) -> None:
-    reader.required("field")
-    field = reader.text("field")
-    if field:
-        reader.place = f'Series of "{field}"'
-    reader.text("owner")
-    reader.choice("mode", SERIES_MODES)
-    reader.text("format")
-    reader.finish()
-    reader.errors.append(NotAvailable(place=reader.place, what="a shared series of numbers ([[series]])"))

@@ -82,8 +82,19 @@ class RuleSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesSpec:
+    """A shared series of numbers; ``format`` is empty where none is written."""
+
+    field: str
+    owner: str
+    mode: str = "ranges"
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigSpec:
     """A whole file."""
 
     links: tuple[LinkSpec, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
+    series: tuple[SeriesSpec, ...] = ()

@@ -45,6 +45,7 @@ from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
 from syncapp.store.config import filters, transforms
 from syncapp.store.config.fits import check_map, check_types
 from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
+from syncapp.store.config.series import SeriesPlan, plan_series
 from syncapp.store.config.spec import ConfigSpec, FieldSpec, LinkSpec, PasswordSpec, TableSpec
 
 #: Most names that an error lists.
@@ -88,7 +89,7 @@ class LinkPlan:
 
 def validate(
     spec: ConfigSpec, env: Mapping[str, str], using: str = "default"
-) -> tuple[list[LinkPlan], list[RulePlan], list[SyncError]]:
+) -> tuple[list[LinkPlan], list[RulePlan], list[SeriesPlan], list[SyncError]]:
     """Resolve every name of ``spec``; report whatever does not fit."""
     errors: list[SyncError] = []
     catalogue = {label.lower(): table for label, table in tables(using).items()}
@@ -106,7 +107,8 @@ def validate(
         return known[link].find(peer, label, name) if link in known else None
 
     rules, found = plan_rules(spec.rules, catalogue, two_way_links(plans, offer, using), plans)
-    return plans, rules, errors + found
+    series, wrong = plan_series(spec.series, catalogue)
+    return plans, rules, series, errors + found + wrong
 
 
 def _peer_catalogues(using: str) -> dict[int, Catalogue]:

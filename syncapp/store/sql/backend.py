@@ -8,6 +8,7 @@ from typing import Any
 
 from syncapp.core.changes import Cursor, JournalRow, Record
 from syncapp.core.mapping import Catalogue
+from syncapp.core.series import Book
 from syncapp.signals import record_applied
 from syncapp.store import catalogue
 from syncapp.store.base import (
@@ -25,9 +26,11 @@ from syncapp.store.base import (
     Setup,
     Values,
 )
+from syncapp.store.bindings import FieldBinding, TableBinding
 from syncapp.store.deletionbase import ArchiveRow, Knower, Reference
 from syncapp.store.hostbase import Alternation, Event, Saved
 from syncapp.store.people import Names, UserMatch
+from syncapp.store.seriesbase import SeriesInfo
 from syncapp.store.sql.authors import creators
 from syncapp.store.sql.database import Database
 from syncapp.store.sql.journal import JournalTable
@@ -41,6 +44,7 @@ from syncapp.store.sql.reading import Reader
 from syncapp.store.sql.records import RecordTable
 from syncapp.store.sql.removal import Removal, kept_form
 from syncapp.store.sql.saving import RowSaver
+from syncapp.store.sql.series import SeriesTables
 from syncapp.store.sql.tombstones import Tombstones
 from syncapp.store.sql.writing import Writer
 
@@ -62,6 +66,8 @@ class SqlBackend:
         self._memories = Memories(self._database)
         self._people = People(self._database)
         self._match_keys = MatchKeys(self._database, self._reader)
+        #: The program's own saves use it too, past the units of work.
+        self.series = SeriesTables(self._database)
         self._known: Layout | None = None
 
     # -- units of work --
@@ -281,6 +287,35 @@ class SqlBackend:
 
     def announce(self, link: str, events: Sequence[Event]) -> None:
         self._saver.announce(self._layout(), link, events)
+
+    # -- shared series --
+
+    def book(self, field: int) -> Book:
+        if not self._database.dialect.alone:
+            self.series.lock(field)
+        return self.series.book(field)
+
+    def save_book(self, field: int, book: Book) -> None:
+        self.series.save_book(field, book)
+
+    def requests(self, field: int, now: int) -> int:
+        return self.series.requests(field, now)
+
+    def provisional(self, info: SeriesInfo) -> list[str]:
+        return self.series.provisional(info, self._place(info))
+
+    def finish(self, info: SeriesInfo, provisional: str, number: int, now: int) -> bool:
+        return self.series.finish(info, self._place(info), provisional, number, now)
+
+    def field_values(self, info: SeriesInfo) -> Iterable[Any]:
+        return self.series.values(self._place(info))
+
+    def has_value(self, info: SeriesInfo, value: Any) -> bool:
+        return self.series.has_value(self._place(info), value)
+
+    def _place(self, info: SeriesInfo) -> tuple[TableBinding, FieldBinding]:
+        binding = self._layout().table(info.table).binding
+        return binding, binding.fields[info.field]
 
     # -- links --
 
