@@ -7,6 +7,7 @@ from django.apps import apps as django_apps
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations import Migration
 from django.test import override_settings
 
 import syncapp
@@ -37,7 +38,7 @@ def test_migrating_without_a_migration_leaves_the_triggers_alone(monkeypatch: py
 def test_a_migration_takes_the_triggers_away_and_puts_them_back() -> None:
     apply(PASSIVE)
     assert triggers.verify() == []
-    apps._before_migrate(using="default", plan=[("a migration", False)])
+    apps._before_migrate(using="default", plan=[(Migration("0002", "crm"), False)])
     assert triggers.verify() != []
     apps._after_migrate(using="default")
     assert triggers.verify() == []
