@@ -207,7 +207,7 @@ class MatchNotReceived(ConfigError):
 class SoftOnlyForStatus(ConfigError):
     code = "soft_only_for_status"
     template = N_(
-        'Rule of "{field}": deleted = {{ column = value }} (and alive beside it) says how rows of a table tell that '
+        'Rule of "{field}": deleted (and alive beside it) says how rows of a table tell that '
         "they are deleted, so the rule has to be about its record_status."
     )
 
@@ -228,7 +228,7 @@ class BadSoftValue(ConfigError):
 class SoftNeedsAlive(ConfigError):
     code = "soft_needs_alive"
     template = N_(
-        'Rule of "{field}": say by alive = {{ column = value }} what stands in {columns} while a record lives. It '
+        'Rule of "{field}": say in alive what stands in {columns} while a record lives. It '
         "must name the same columns as deleted, with another value."
     )
 
