@@ -23,7 +23,7 @@ from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
-from syncapp.store.duplicates import adopt, entomb
+from syncapp.store.duplicates import adopt, entomb, reborn
 from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
@@ -263,6 +263,8 @@ class Applier:
                 else:
                     known[change.uid] = record
             else:
+                if (dead := self._graves.left(change)) is not None:  # the row is another one by now
+                    self._backend.forget([dead], {})
                 writes.append(Write(change, Record(0, change.table, "", change.uid, entries={}), create=True))
         return writes
 
@@ -280,18 +282,23 @@ class Applier:
         self._arrived.update(change.names)
         if record is None:
             self._resolvable(change, pk)
-            record = Record(0, table, pk, change.uid, entries={})
-            self._graves.outlive(change, record)
-            return record
+            dead = self._graves.left(change)
+            if dead is None:
+                return Record(0, table, pk, change.uid, entries={})
+            reborn(self._backend, self._setup, dead, pk, self._numbering)
+            return dead
         if record.id in held or self._backend.paired(self._link.id, [record.id]):
             return None
         # Both names stay: ours may be on its way to the peer at this moment. Everybody hears of them, with the record
         # whole: the peer may have removed its own row meanwhile, and made a new one of ours.
         self._backend.add_pairs(self._link.id, [record.id])
-        self._backend.rename(record, change.uid)
-        feed_again(record, self._numbering)
-        self._graves.outlive(change, record)
-        self._backend.save_records([record])
+        dead = self._graves.left(change)
+        if dead is not None:
+            adopt(self._backend, self._setup, record, [dead], self._link.id, self._numbering, date=False)
+        else:
+            self._backend.rename(record, change.uid)
+            feed_again(record, self._numbering)
+            self._backend.save_records([record])
         self._resolvable(change, pk)
         return record
 

@@ -159,6 +159,7 @@ class Deletions(Lives):
         elif known is not None:
             record.entries[status] = known._replace(version=judgement.version)
         self.backend.save_records([record])
+        self.learn_names(change, record)  # something may wait here under one that was not known
         if judgement.ruling in (Ruling.REVIVE, Ruling.LOST):
             self.conflict(record, True, False, judgement.version, word.version)
         self.account(change, record, "duplicate" if judgement.ruling is Ruling.DUPLICATE else "superseded")

@@ -69,11 +69,18 @@ def _change(row: ProblemRow) -> Incoming:
 
 
 def adopt(
-    backend: Backend, setup: Setup, heir: Record, others: Iterable[Record], link: int, numbering: Numbering
+    backend: Backend,
+    setup: Setup,
+    heir: Record,
+    others: Iterable[Record],
+    link: int,
+    numbering: Numbering,
+    *,
+    date: bool = True,
 ) -> None:
     """Let ``heir`` be called by the names of ``others``, whose rows are gone, and go whole to everybody.
 
-    ``link``: that of the peer for which they are one.
+    ``link``: that of the peer for which they are one. ``date``: what ``heir`` holds was chosen, not what they had.
     """
     names: set[bytes] = set()
     backend.add_pairs(link, [heir.id])
@@ -83,7 +90,7 @@ def adopt(
             if backend.paired(number, [other.id]):
                 backend.add_pairs(number, [heir.id])
         backend.forget([other], {})
-        _date(heir, other, setup.tables[heir.table], numbering)
+        _date(heir, other, setup.tables[heir.table], numbering, fields=date)
     for name in sorted(names):
         backend.rename(heir, name)
     feed_again(heir, numbering)
@@ -121,16 +128,29 @@ def entomb(
     return heir
 
 
-def _date(heir: Record, other: Record, table: TableInfo, numbering: Numbering) -> None:
+def reborn(backend: Backend, setup: Setup, dead: Record, pk: str, numbering: Numbering) -> None:
+    """Let a dead record live on as the row ``pk``, which has no record: people made it anew."""
+    status = setup.tables[dead.table].status
+    known = [entry.version for field, entry in dead.entries.items() if field != WHOLE]
+    dead.alive, dead.pk, dead.seq = True, pk, numbering.next()
+    dead.entries = {}
+    if known:
+        dead.entries[status] = Entry(above(known, numbering), dead.seq, 0)
+    backend.save_records([dead])
+
+
+def _date(
+    heir: Record, other: Record, table: TableInfo, numbering: Numbering, *, fields: bool = True
+) -> None:
     """Versions of ``heir`` that have seen those of ``other``; their numbers follow.
 
     A sum or a union stays what its parts make: what the other row added comes back with the record's own parts.
     """
-    status, fields = table.status, table.fields
+    status, infos = table.status, table.fields
     grave = other.entries.get(status)
-    for field, entry in other.entries.items():
+    for field, entry in other.entries.items() if fields else ():
         mine = heir.entries.get(field)
-        if field in (WHOLE, status) or (field in fields and fields[field].merge is not Merge.VALUE):
+        if field in (WHOLE, status) or (field in infos and infos[field].merge is not Merge.VALUE):
             continue
         if mine is None or not sees(mine.version, entry.version):
             version = above([entry.version, mine.version if mine else None], numbering)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import msgspec
-
 from syncapp.core.changes import WHOLE, Entry, Record, RowKind
 from syncapp.core.clock import Version, join
 from syncapp.core.liveness import Ruling, known_together, on_alive, on_edits, returned, revival
@@ -21,7 +19,6 @@ from syncapp.store import partwire
 from syncapp.store.archive import Kept, kept_values
 from syncapp.store.base import FieldInfo
 from syncapp.store.deletionbase import ArchiveRow
-from syncapp.store.duplicates import above, names_of
 from syncapp.store.lives import Context, Lives
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.rejoining import rejoin
@@ -63,7 +60,7 @@ class Graves(Lives):
         self._matched = matched
         self._returns: dict[bytes, _Return] = {}
         self._anew: dict[bytes, set[int]] = {}
-        self._left: dict[bytes, Version] = {}
+        self._left: dict[bytes, Record] = {}
 
     def meet(self, change: Incoming, record: Record) -> Incoming | None:
         """A change for a record whose row is gone here. Returns it if it brings the record back."""
@@ -85,13 +82,8 @@ class Graves(Lives):
             found = found._replace(stands=True)
         elif self._matched(change):
             # People made it anew meanwhile: it comes back as that row, by the way of records that were not known.
-            names = names_of(self.backend, record)
-            self.backend.forget([record], {})
-            if grave is not None:
-                self._left[change.uid] = grave.version
-            return msgspec.structs.replace(
-                change, aliases=tuple(sorted({*change.names, *names} - {change.uid}))
-            )
+            self._left[change.uid] = record
+            return change
         self._returns[change.uid] = found
         return change
 
@@ -150,14 +142,9 @@ class Graves(Lives):
         result = "applied" if merged.outcome.writes else "duplicate" if same else "superseded"
         self.account(change, record, result, alive=False)
 
-    def outlive(self, change: Incoming, record: Record) -> None:
-        """A row was recognised as the record of ``change``: should that have had a grave, others may have it still."""
-        grave = self._left.pop(change.uid, None)
-        if grave is not None:
-            record.seq = self.numbering.next()
-            known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
-            version = above([grave, *known], self.numbering)
-            record.entries[self.status(record.table)] = Entry(version, record.seq, 0)
+    def left(self, change: Incoming) -> Record | None:
+        """The dead record of a change that is to come back as another row; the caller sees to it."""
+        return self._left.pop(change.uid, None)
 
     # -- coming back ----------------------------------------------------------------------------------------
 
@@ -259,6 +246,7 @@ class Graves(Lives):
                 rejoin(self.backend, self.setup, back.record)
         self._returns.clear()
         self._anew.clear()
+        self._left.clear()
 
 
 def _plain(value: Any) -> Any:
