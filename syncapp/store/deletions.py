@@ -21,7 +21,7 @@ from syncapp.core.liveness import Judgement, Ruling, on_deletion
 from syncapp.core.merge import merge_field
 from syncapp.errors import HostCodeFailed
 from syncapp.store.base import Backend, RowRefused, Setup
-from syncapp.store.duplicates import inherited, names_of
+from syncapp.store.duplicates import Heirs
 from syncapp.store.graves import Graves
 from syncapp.store.heralds import Herald
 from syncapp.store.lives import Context, Lives
@@ -62,6 +62,7 @@ class Deletions(Lives):
         self._pending: list[tuple[Incoming, bytes]] = []
         self._doomed: dict[Place, _Doomed] = {}
         self._herald = herald
+        self._heirs = Heirs(self.backend, resolver, self.link.id, self.numbering)
 
     # -- sorting out ----------------------------------------------------------------------------------------
 
@@ -84,6 +85,7 @@ class Deletions(Lives):
     def begin(self, changes: list[Incoming], known: Mapping[bytes, Record]) -> list[Incoming]:
         """Rule on the deletions among ``changes`` and remove what is free to go; returns the other changes."""
         others = []
+        self._heirs.forget()
         for change in changes:
             if not self.kills(change):
                 others.append(change)
@@ -103,6 +105,7 @@ class Deletions(Lives):
     def finish(self, graves: Graves) -> bool:
         """When all else is done: remove what was still referred to. Whether there was anything."""
         pending, self._pending = self._pending, []
+        self._heirs.forget()
         if not pending:
             return False
         # Judged anew: edits may have come since, and one deletion may have taken away what another one is about.
@@ -132,7 +135,7 @@ class Deletions(Lives):
         if word.version is None:
             self.account(change, record, "duplicate")  # the sender's row was gone before it could travel
             return
-        if inherited(self.backend, self._resolver, record, word.version, self.link.id, self.numbering):
+        if self._heirs.inherit(record, word.version):
             self.account(change, record, "superseded")
             return
         known = record.entries.get(status)
@@ -220,9 +223,10 @@ class Deletions(Lives):
         doomed = [self._doomed[root.place] for root in removed.gone]
         # Looked up again: one may have gone with another one, and has a version of its own by now.
         fresh = self.backend.records_by_uid([item.record.uid for item in doomed])
+        aliases = self.backend.aliases([record.id for record in fresh.values()]) if fresh else {}
         for item in doomed:
             record = fresh[item.record.uid]
-            self._inter(item, record)
+            self._inter(item, record, {record.uid, *aliases.get(record.id, ())})
             buried.append(record)
             place = Place(self.setup.tables[record.table].label, record.pk)
             self._mourn(item, record, removed.rows.get(place, {}))
@@ -236,7 +240,7 @@ class Deletions(Lives):
         self.backend.hasten({record.uid for record in buried})
         review(self.backend, self.setup, [(record, record.entries) for record in buried])
 
-    def _inter(self, item: _Doomed, record: Record) -> None:
+    def _inter(self, item: _Doomed, record: Record, names: set[bytes]) -> None:
         status, version = self.status(record.table), item.judgement.version
         known = record.entries.get(status)
         if not record.alive and known is not None:
@@ -244,7 +248,7 @@ class Deletions(Lives):
             assert merged.version is not None
             version = merged.version
         # Who deleted it may not know all that it is called: a row of its own may go by another name of the record.
-        told = names_of(self.backend, record) <= set(item.change.names)
+        told = names <= set(item.change.names)
         record.alive = False
         record.seq = self.numbering.next(incoming=told)
         record.entries[status] = Entry(version, record.seq, self.link.id if told else 0)

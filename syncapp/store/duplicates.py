@@ -174,27 +174,47 @@ def look_again(backend: Backend, table: int, names: Collection[bytes]) -> None:
         backend.save_problems([msgspec.structs.replace(row, next_try=0) for row in rows])
 
 
-def inherited(
-    backend: Backend, resolver: Resolver, record: Record, deletion: Version, link: int, numbering: Numbering
-) -> bool:
-    """A peer deletes ``record``, though another row of its own waits here for being taken for this very one.
+class Heirs:
+    """Rows of a peer that wait here for being taken for a record that the peer has as another row.
 
-    Then that row goes on as the record: it takes over its name, and everybody hears that the record lives.
+    Should the peer delete that other row, the one that waits goes on as the record.
     """
-    for row in backend.doubles(record.table):
-        change = _change(row)
-        if row.link != link or backend.records_by_uid(change.names):
-            continue
-        if resolver.match([change]).found.get(change.uid) != (record.table, record.pk):
-            continue
-        backend.add_pairs(link, [record.id])
+
+    def __init__(self, backend: Backend, resolver: Resolver, link: int, numbering: Numbering) -> None:
+        self._backend = backend
+        self._resolver = resolver
+        self._link = link
+        self._numbering = numbering
+        self._waiting: dict[int, dict[tuple[int, str], Incoming]] = {}
+
+    def forget(self) -> None:
+        """Look anew when next asked: rows have changed, and others may wait."""
+        self._waiting.clear()
+
+    def inherit(self, record: Record, deletion: Version) -> bool:
+        """``deletion`` comes for ``record``: whether a row that waits goes on as the record, which all hear of."""
+        if record.table not in self._waiting:
+            self._waiting[record.table] = self._look(record.table)
+        change = self._waiting[record.table].get((record.table, record.pk))
+        if change is None:
+            return False
+        backend = self._backend
+        backend.add_pairs(self._link, [record.id])
         for name in change.names:
             backend.rename(record, name)
-        feed_again(record, numbering)
+        feed_again(record, self._numbering)
         status = backend.setup().tables[record.table].status
         known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
-        record.entries[status] = Entry(above([deletion, *known], numbering), record.seq, 0)
+        record.entries[status] = Entry(above([deletion, *known], self._numbering), record.seq, 0)
         backend.save_records([record])
         look_again(backend, record.table, change.names)
+        self.forget()
         return True
-    return False
+
+    def _look(self, table: int) -> dict[tuple[int, str], Incoming]:
+        """What waits, by the table and key of the row that it would be."""
+        waiting = [_change(row) for row in self._backend.doubles(table) if row.link == self._link]
+        known = self._backend.records_by_uid({n for c in waiting for n in c.names}) if waiting else {}
+        unknown = {c.uid: c for c in waiting if known.keys().isdisjoint(c.names)}
+        found = self._resolver.match(list(unknown.values())).found if unknown else {}
+        return {place: unknown[uid] for uid, place in found.items()}
