@@ -69,15 +69,17 @@ class Graves(Lives):
         if word is not None and word.value is False:
             self._deepen(change, record, word)
             return None
+        if change.kind != RowKind.WHOLE:
+            # What would bring the record back may wait, and this with it.
+            whole = self._complete(change)
+            change = whole if whole.kind == RowKind.WHOLE else change
+            word = self.word(change)
         found = self._resurrection(change, record, grave.version if grave else None, word)
         if found is None:
             return None
         if change.kind != RowKind.WHOLE:
-            whole = self._complete(change)
-            if whole.kind != RowKind.WHOLE:
-                self._want(change)
-                return None
-            change = whole
+            self._want(change)
+            return None
         if record.id in standing(self.backend, self.setup, [record]):
             found = found._replace(stands=True)
         elif self._matched(change):
