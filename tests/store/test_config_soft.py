@@ -81,6 +81,14 @@ def test_a_status_that_nobody_exchanges_is_left_alone() -> None:
     assert number("testapp.Contact.archived") not in catalogue.load_setup().captured
 
 
+def test_a_column_that_a_link_exchanges_which_the_file_does_not_name() -> None:
+    other = PASSIVE.replace('"Branch"', '"Other"') + LINKED.replace('name = "both"', 'archived = "both"')
+    apply(other)
+    with pytest.raises(ConfigRefused, match='link "Other" exchanges it as a field'):
+        apply(PASSIVE + LINKED + ARCHIVED)
+    assert not Rule.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
@@ -89,7 +97,7 @@ def test_a_status_that_nobody_exchanges_is_left_alone() -> None:
         (f'field = "{OTHER}"\ndeleted = {{ client = 1 }}', '"client" cannot say whether a record is deleted'),
         (f'field = "{STATUS}"\ndeleted = {{ archived = "yes" }}', '"yes" cannot stand in "archived"'),
         (f'field = "{OTHER}"\ndeleted = {{ status = "lost" }}', '"lost" cannot stand in "status": possible'),
-        (f'field = "{OTHER}"\ndeleted = {{ status = "cancelled" }}', "say by alive = { … } what stands in"),
+        (f'field = "{OTHER}"\ndeleted = {{ status = "cancelled" }}', "say by alive = { column = value } what stands in"),
         (
             f'field = "{STATUS}"\ndeleted = {{ archived = true }}\nalive = {{ archived = true }}',
             "with another value",

@@ -61,8 +61,12 @@ def plan_rules(
     catalogue: Mapping[str, CatalogueTable],
     two_way: Mapping[int, list[TwoWay]],
     links: Collection[LinkPlan] = (),
+    elsewhere: Collection[tuple[str, str, str]] = (),
 ) -> tuple[list[RulePlan], list[SyncError]]:
-    """Resolve the fields of all rules; report what does not fit. ``two_way`` by field number."""
+    """Resolve the fields of all rules; report what does not fit. ``two_way`` by field number.
+
+    ``elsewhere``: see `softly.mapped_elsewhere`.
+    """
     plans: list[RulePlan] = []
     errors: list[SyncError] = []
     for spec in specs:
@@ -81,7 +85,7 @@ def plan_rules(
         options, faults = softly.check(full, table, entry, spec.deleted, spec.alive)
         found += faults
         if options:
-            found += softly.columns_mapped(full, options, table.label, links)
+            found += softly.columns_mapped(full, options, table.label, links, elsewhere)
         errors += found
         if not found:
             plans.append(RulePlan(full, entry, spec.rule, dict(options)))

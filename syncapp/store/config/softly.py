@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tomlkit
 from tomlkit.items import InlineTable
 
+from syncapp import models
 from syncapp.core.mapping import Direction, Kind
 from syncapp.errors import (
     BadSoftColumn,
@@ -94,8 +95,24 @@ def _wire(
         yield column, wire
 
 
-def columns_mapped(full: str, options: Options, label: str, links: Iterable[LinkPlan]) -> Iterator[SyncError]:
+def mapped_elsewhere(using: str, named: Iterable[str]) -> list[tuple[str, str, str]]:
+    """(table, field, link) of what the links exchange that a file does not name."""
+    rows = models.Mapping.objects.using(using).exclude(direction=Direction.OFF)
+    rows = rows.exclude(link__name__in=list(named))
+    return list(rows.values_list("field__table__label", "field__name", "link__name"))
+
+
+def columns_mapped(
+    full: str,
+    options: Options,
+    label: str,
+    links: Iterable[LinkPlan],
+    elsewhere: Iterable[tuple[str, str, str]],
+) -> Iterator[SyncError]:
     """Columns that a link exchanges too: two fields would say of one record whether it lives."""
+    for table_label, name, link_name in elsewhere:
+        if table_label == label and name in options["deleted"]:
+            yield SoftColumnMapped(field=full, column=name, link=link_name)
     for link in links:
         for table in link.tables:
             for plan in table.fields if table.table.label == label else ():

@@ -42,7 +42,7 @@ from syncapp.errors import (
 )
 from syncapp.models import Link, LinkState
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, tables
-from syncapp.store.config import filters, transforms
+from syncapp.store.config import filters, softly, transforms
 from syncapp.store.config.fits import check_map, check_types
 from syncapp.store.config.rules import RulePlan, plan_rules, two_way_links
 from syncapp.store.config.series import SeriesPlan, plan_series
@@ -106,7 +106,9 @@ def validate(
     def offer(link: str, peer: int | str | None, label: str, name: str) -> FieldOffer | None:
         return known[link].find(peer, label, name) if link in known else None
 
-    rules, found = plan_rules(spec.rules, catalogue, two_way_links(plans, offer, using), plans)
+    elsewhere = softly.mapped_elsewhere(using, [link.name for link in spec.links]) if spec.rules else []
+    two_way = two_way_links(plans, offer, using)
+    rules, found = plan_rules(spec.rules, catalogue, two_way, plans, elsewhere)
     series, wrong = plan_series(spec.series, catalogue)
     return plans, rules, series, errors + found + wrong
 
