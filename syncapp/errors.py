@@ -196,14 +196,6 @@ class BadMatchField(ConfigError):
     )
 
 
-class MatchNotReceived(ConfigError):
-    code = "match_not_received"
-    template = N_(
-        'Link "{link}", table "{table}": records are matched by "{field}", but that field is not received, so that '
-        'they would all be created once more. Map it as "both" or "download", or take it out of match_by.'
-    )
-
-
 class SoftOnlyForStatus(ConfigError):
     code = "soft_only_for_status"
     template = N_(

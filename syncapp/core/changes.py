@@ -157,6 +157,7 @@ class Row(msgspec.Struct, array_like=True):
     the field's rule is sum or union and there is a version, the value is the list of its parts: of a sum
     ``[origin, time, total]``, of a union ``[uid, time, origin, present]``, with origins as in versions.
     ``aliases``: the record's other names, where both programs had given it one before they were recognised as one.
+    ``keys``: values in the order of the section's keys.
     """
 
     uid: bytes
@@ -164,14 +165,19 @@ class Row(msgspec.Struct, array_like=True):
     versions: list[WireVersion | None]
     values: list[Any]
     aliases: list[bytes] = []
+    keys: list[Any] = []
 
 
 class Section(msgspec.Struct, array_like=True):
-    """Rows of one table with the same columns; ``table`` and ``columns`` are the sender's numbers."""
+    """Rows of one table with the same columns; ``table`` and ``columns`` are the sender's numbers.
+
+    ``keys``: fields that do not flow, by which the receiver recognises whole records; it writes none of them.
+    """
 
     table: int
     columns: list[int]
     rows: list[Row]
+    keys: list[int] = []
 
 
 class Batch(msgspec.Struct, array_like=True):

@@ -18,7 +18,7 @@ from syncapp.core.kinds import Fit as Fit
 from syncapp.core.kinds import Kind as Kind
 from syncapp.core.kinds import fit as fit
 from syncapp.core.kinds import loss, read_options
-from syncapp.core.recognition import NO_MATCH_VALUE, missing_match_field
+from syncapp.core.recognition import NO_MATCH_VALUE, Keys, keys_between
 from syncapp.core.relations import RELATIONS, MatchKey, Pair, Sides, relate
 from syncapp.core.rules import SIDED, Merge, Policy
 
@@ -123,6 +123,9 @@ class Flow(msgspec.Struct):
     #: Local relations that travel by match fields of their targets: which, as we send, and as we receive.
     match_out: dict[int, MatchKey] = {}
     match_into: dict[int, MatchKey] = {}
+    #: Match fields that come with whole records for recognition alone: the sender's number → the receiver's.
+    keys_out: dict[int, int] = {}
+    keys_into: dict[int, int] = {}
 
 
 class Suspended(msgspec.Struct, frozen=True):
@@ -241,14 +244,16 @@ def _recognise(result: Agreement, here: Catalogue, there: Catalogue) -> None:
     ours = {table.number: table for table in here}
     theirs = {table.number: table for table in there}
     for flow in result.tables.values():
-        name = missing_match_field(flow, ours, theirs)
-        if name is None:
-            continue
-        params = {"table": ours[flow.table].label, "field": name}
-        fields = sorted({*flow.out, *flow.into.values()})
-        result.suspended += [Suspended(field, NO_MATCH_VALUE, params) for field in fields]
-        for field in fields:
-            result.shut(field)
+        mine, other = ours[flow.table], theirs[flow.peer_table]
+        coming = keys_between(other, mine, flow.into.values()) if flow.into else Keys({}, "")
+        going = keys_between(mine, other, flow.out.values()) if flow.out else Keys({}, "")
+        flow.keys_into, flow.keys_out = coming.fields, going.fields
+        stopped = {number: coming.lacking for number in flow.into.values() if coming.lacking}
+        stopped |= {number: going.lacking for number in flow.out if going.lacking}
+        for number, name in sorted(stopped.items()):
+            params = {"table": mine.label, "field": name}
+            result.suspended.append(Suspended(number, NO_MATCH_VALUE, params))
+            result.shut(number)
 
 
 def _relate(result: Agreement, pairs: Iterable[tuple[_Field, _Field]], sides: Sides) -> None:

@@ -150,6 +150,7 @@ class FeedReader:
         self._transforms = link.transforms if link else {}
         self._maps = option_maps(link, peer.agreement) if link else {}
         self._values: dict[tuple[int, str], dict[int, Any]] = {}
+        self._keys: dict[tuple[int, str], list[Any]] = {}
         self._names: dict[bytes, bytes] = {}
         self._leftover = False
 
@@ -284,6 +285,18 @@ class FeedReader:
                 self._values[table, pk] = values | {status: True}
             self._uids.learn(self._references(table, columns, rows.values()))
             self._learn_names(table, items)
+            self._load_keys(table, items)
+
+    def _load_keys(self, table: int, items: list[Picked]) -> None:
+        """Fetch what the peer recognises records by, of those that go whole."""
+        fields = self._keys_of(table)
+        whole = [item.record.pk for item in items if item.kind is RowKind.WHOLE] if fields else []
+        for pk, values in self._backend.rows(table, whole, fields).items() if whole else ():
+            self._keys[table, pk] = [None if isinstance(value, BadValue) else value for value in values]
+
+    def _keys_of(self, table: int) -> list[int]:
+        flow = self._peer.agreement.tables.get(table)
+        return list(flow.keys_out) if flow else []
 
     def _by_key(self, table: int) -> Mapping[int, MatchKey]:
         """The relations of ``table`` that travel by match fields of their targets, which then need not go along."""
@@ -357,7 +370,7 @@ class FeedReader:
         self, start: Cursor, end: Cursor, items: list[Picked], aliases: Mapping[int, list[bytes]]
     ) -> Batch:
         origins: dict[bytes, int] = {}
-        sections: dict[tuple[int, tuple[int, ...]], Section] = {}
+        sections: dict[tuple[int, tuple[int, ...], bool], Section] = {}
         for item in items:
             values = self._values_of(item)
             if values is None:
@@ -367,10 +380,12 @@ class FeedReader:
                 continue
             row = self._row(item, fields, values, origins)
             row.aliases = aliases.get(item.record.id, [])
-            key = (item.record.table, fields)
+            row.keys = self._keys.get((item.record.table, item.record.pk), [])
+            keys = self._keys_of(item.record.table) if row.keys else []
+            key = (item.record.table, fields, bool(keys))
             section = sections.get(key)
             if section is None:
-                section = sections[key] = Section(item.record.table, list(fields), [])
+                section = sections[key] = Section(item.record.table, list(fields), [], keys)
             section.rows.append(row)
         return Batch(start, end, list(origins), list(sections.values()))
 

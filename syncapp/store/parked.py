@@ -38,6 +38,7 @@ class Incoming(msgspec.Struct):
     """An incoming change of one record, in local terms. ``problem``: id of the parked change it was taken from.
 
     ``counted``: the fields whose fate is to be told; None = all. A field that was parked before has been counted then.
+    ``keys``: values of match fields that do not flow, to recognise the record by.
     """
 
     uid: bytes
@@ -50,6 +51,7 @@ class Incoming(msgspec.Struct):
     created_at: int = 0
     aliases: tuple[bytes, ...] = ()
     counted: frozenset[int] | None = None
+    keys: dict[int, Any] = {}
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -87,6 +89,7 @@ def translate(
         other = flow.adapt if flow is not None else {}
         foreign = [(i, other[local], fields[local].type) for i, local, _ in places if local in other]
         combined = [local for _, local, _ in places if fields[local].merge is not Merge.VALUE]
+        known_by = flow.keys_into if flow is not None else {}
         for row in section.rows:
             _check_row(row, len(section.columns))
             for i in binary:
@@ -100,8 +103,9 @@ def translate(
                     cells[local] = _combined(cells[local], fields[local], batch.origins)
                 if row.kind == RowKind.DELETED and any(cell.value is not False for cell in cells.values()):
                     raise ValueError("a deletion that says something else")
+                keys = {known_by[k]: v for k, v in zip(section.keys, row.keys, strict=False) if k in known_by}
                 aliases = tuple(row.aliases)
-                changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases))
+                changes.append(Incoming(row.uid, flow.table, row.kind, cells, aliases=aliases, keys=keys))
     return Translated(changes, refused)
 
 
@@ -169,6 +173,7 @@ class _Parked(msgspec.Struct, array_like=True):
     kind: int
     cells: list[_Cell]
     aliases: tuple[bytes, ...] = ()
+    keys: dict[int, Any] = {}
 
 
 _pack = msgspec.msgpack.Encoder()
@@ -183,14 +188,14 @@ def pack(change: Incoming, fields: set[int] | None = None) -> bytes:
         if fields is None or field in fields
     ]
     kind = change.kind if fields is None else int(RowKind.FIELDS)
-    return _pack.encode(_Parked(kind, cells, change.aliases))
+    return _pack.encode(_Parked(kind, cells, change.aliases, change.keys))
 
 
 def unpack(uid: bytes, table: int, payload: bytes) -> Incoming:
     """The inverse of `pack`."""
     parked = _unpack.decode(payload)
     cells = {cell.field: Cell(cell.version, cell.value, cell.peer_field, cell.parts) for cell in parked.cells}
-    return Incoming(uid, table, parked.kind, cells, aliases=parked.aliases)
+    return Incoming(uid, table, parked.kind, cells, aliases=parked.aliases, keys=parked.keys)
 
 
 def fold(older: Incoming, newer: Incoming, fields: Mapping[int, FieldInfo] | None = None) -> Incoming:
@@ -205,7 +210,8 @@ def fold(older: Incoming, newer: Incoming, fields: Mapping[int, FieldInfo] | Non
     kind = int(RowKind.WHOLE) if RowKind.WHOLE in (older.kind, newer.kind) else newer.kind
     aliases = tuple(sorted({*older.names, *newer.names} - {newer.uid}))
     counted = frozenset(newer.cells) if newer.counted is None else newer.counted
-    return Incoming(newer.uid, newer.table, kind, cells, aliases=aliases, counted=counted)
+    keys = older.keys | newer.keys
+    return Incoming(newer.uid, newer.table, kind, cells, aliases=aliases, counted=counted, keys=keys)
 
 
 def _newer(known: Cell, cell: Cell, field: FieldInfo | None) -> Cell:

@@ -250,9 +250,8 @@ class Resolver:
         key = []
         for field in fields:
             cell = change.cells.get(field)
-            if cell is None:
-                return None
-            local = self.local(infos[field], cell.value)
+            value = change.keys.get(field) if cell is None else cell.value
+            local = self.local(infos[field], value)
             # Nothing refers to a row that is gone: what does is new.
             if not local.ready and local.code != "target_deleted":
                 result.waiting[change.uid] = infos[field], local

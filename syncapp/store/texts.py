@@ -116,7 +116,7 @@ SUSPENDED: dict[str, str] = {
     ),
     recognition.NO_MATCH_VALUE: N_(
         'Records of "{table}" are recognised by "{field}", which does not come along: they would all be created once '
-        "more. Nothing of the table flows until that field is mapped in both programs, so that its receiver gets it."
+        "more. Name it in match_by of both programs, or map it so that its receiver gets it; until then this waits."
     ),
     mapping.SUSPENDED_LATER: N_(
         'The field "{field}" is noted, but values of its kind (the content of files) are not exchanged in this version.'

@@ -107,10 +107,6 @@ TABLES: Cases = {
         [f'{LINK}, table "crm.Client": records cannot be matched by "tags"'],
     ),
     "match by what syncapp keeps": ('match_by = ["creator"]', ['matched by "creator"']),
-    "match by what is not received": (
-        'match_by = ["tax_id"]',
-        [f'{LINK}, table "crm.Client": records are matched by "tax_id", but that field is not received'],
-    ),
     "match_by as text": ('match_by = "tax_id"', ['"match_by" must be a list of different texts']),
     "match_by doubled": ('match_by = ["name", "name"]', ['"match_by" must be a list of different texts']),
     "unknown key of a table": ("matchby = []", ['there is no setting "matchby". Did you mean "match_by"?']),

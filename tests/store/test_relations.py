@@ -6,6 +6,7 @@ import pytest
 
 from syncapp.core.kinds import FieldType, Kind
 from syncapp.core.mapping import FieldOffer, TableOffer, agree
+from syncapp.store.parked import Incoming, pack, unpack
 from tests.store.kin import KinMaker, Shared, make
 from tests.store.replicas import Network, shelf
 
@@ -327,29 +328,63 @@ def test_a_match_field_whose_target_comes_later_holds_the_record(make: KinMaker)
     assert (len(b.keys(ORDER)), b.codes) == (1, [])
 
 
-def test_a_table_whose_match_field_does_not_come_along_is_not_exchanged() -> None:
-    def side(base: int, wanted: tuple[int, ...], *, sends: bool, receives: bool) -> tuple[TableOffer, ...]:
-        text = FieldType(Kind.TEXT, length=20)
-        fields = (
-            FieldOffer(base + 1, "name", "name", text, True, True),
-            FieldOffer(base + 2, "code", "code", text, sends, receives),
-        )
-        return (TableOffer(base, "x.T", "t", fields, wanted),)
+def side(base: int, wanted: tuple[int, ...], *, sends: bool, receives: bool) -> tuple[TableOffer, ...]:
+    text = FieldType(Kind.TEXT, length=20)
+    fields = (
+        FieldOffer(base + 1, "name", "name", text, True, True),
+        FieldOffer(base + 2, "code", "code", text, sends, receives),
+    )
+    return (TableOffer(base, "x.T", "t", fields, wanted),)
 
-    for sends, receives, codes in (
+
+@pytest.mark.parametrize(
+    ("sends", "receives", "codes"),
+    [
         (True, True, set()),
         (True, False, {"match_missing"}),  # the peer does not send it
         (False, False, {"match_missing", "peer_not_mapped"}),
-    ):
-        ours = side(10, (12,), sends=True, receives=True)
-        theirs = side(20, (), sends=receives, receives=sends)
-        here, there = agree(ours, theirs), agree(theirs, ours)
-        assert {found.code for found in here.suspended} == codes
-        assert all(bool(flow.out) is bool(flow.into) is (not codes) for flow in here.tables.values())
-        assert {n for flow in here.tables.values() for n in flow.out} == {
-            n for flow in there.tables.values() for n in flow.into
-        }
-    one_way = agree(
-        side(10, (12,), sends=True, receives=False), side(20, (), sends=False, receives=True)
-    ).suspended
-    assert {found.code for found in one_way} == {"match_missing"}, "the name is received, the code is not"
+    ],
+)
+def test_what_would_come_without_a_match_field_waits(sends: bool, receives: bool, codes: set[str]) -> None:
+    ours = side(10, (12,), sends=True, receives=True)
+    theirs = side(20, (), sends=receives, receives=sends)
+    here, there = agree(ours, theirs), agree(theirs, ours)
+    assert {found.code for found in here.suspended} == codes
+    assert all((11 in flow.out) is (11 in flow.into.values()) is (not codes) for flow in here.tables.values())
+    assert {n for flow in here.tables.values() for n in flow.out} == {
+        n for flow in there.tables.values() for n in flow.into
+    }
+
+
+def test_what_goes_the_other_way_does_not_wait() -> None:
+    """We send the code, and receive the name: only the latter would come without it."""
+    agreement = agree(side(10, (12,), sends=True, receives=False), side(20, (), sends=False, receives=True))
+    assert {(found.field, found.code) for found in agreement.suspended} == {(11, "match_missing")}
+    assert agreement.tables[10].out == {12: 22}
+
+
+def test_a_match_field_of_both_comes_as_a_key() -> None:
+    ours, theirs = (
+        side(10, (12,), sends=False, receives=False),
+        side(20, (22,), sends=False, receives=False),
+    )
+    here, there = agree(ours, theirs), agree(theirs, ours)
+    assert here.suspended == there.suspended == []
+    assert (here.tables[10].keys_out, here.tables[10].keys_into) == ({12: 22}, {22: 12})
+    assert (there.tables[20].keys_out, there.tables[20].keys_into) == ({22: 12}, {12: 22})
+
+
+def test_records_are_recognised_by_a_field_that_does_not_flow(make: KinMaker) -> None:
+    """It is compared, and never written."""
+    network = make(["ab"], {CLIENT: Shared(["name"], match_by=["tax_id"])})
+    a, b = two(network)
+    for replica in network:
+        replica.create(CLIENT, name=f"at {replica.letter}", tax_id="77 0123 4567")
+        replica.store.seal()
+    a.create(CLIENT, name="only here", tax_id="5001007322")
+    network.settle()
+    found = {(b.get(CLIENT, pk, "name"), b.get(CLIENT, pk, "tax_id") or "") for pk in b.keys(CLIENT)}
+    assert found == {("at b", "77 0123 4567"), ("only here", "")}
+    assert (len(a.keys(CLIENT)), a.codes, b.codes) == (2, [], [])
+    parked = unpack(b"u" * 16, 1, pack(Incoming(b"u" * 16, 1, 1, {}, keys={12: "7"})))
+    assert parked.keys == {12: "7"}, "it stays with a change that waits"

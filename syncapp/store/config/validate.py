@@ -25,7 +25,6 @@ from syncapp.errors import (
     EmptyRequired,
     LinkAddress,
     MatchNeedsFields,
-    MatchNotReceived,
     MissingAddress,
     MissingPassword,
     NotAvailable,
@@ -214,7 +213,7 @@ class _Validator:
                 self.errors.append(UnknownTable(link=self.spec.name, table=spec.label, offer=offer))
             return None
         fields = tuple(plan for f in spec.fields if (plan := self._field(table, f)) is not None)
-        self._check_match_by(table, spec.match_by, fields)
+        self._check_match_by(table, spec.match_by)
         self._check_columns(table, fields)
         return TablePlan(table, spec.match_by, fields, self._table_options(table, spec))
 
@@ -235,10 +234,7 @@ class _Validator:
             self.errors.append(UnknownField(link=self.spec.name, table=table.label, field=name, offer=offer))
         return entry
 
-    def _check_match_by(
-        self, table: CatalogueTable, names: Iterable[str], fields: Iterable[FieldPlan]
-    ) -> None:
-        received = {plan.entry.name for plan in fields if plan.spec.direction.receives}
+    def _check_match_by(self, table: CatalogueTable, names: Iterable[str]) -> None:
         for name in names:
             entry = self._find(table, name)
             if entry and (entry.type.kind in _UNMATCHABLE or not entry.description.column):
@@ -247,8 +243,6 @@ class _Validator:
                         link=self.spec.name, table=table.label, field=name, kind=entry.type.kind.value
                     )
                 )
-            elif entry and received and name not in received:
-                self.errors.append(MatchNotReceived(link=self.spec.name, table=table.label, field=name))
 
     def _check_columns(self, table: CatalogueTable, fields: Iterable[FieldPlan]) -> None:
         """Report two fields with one column, as time added and the model's own field for it: who wins?"""
