@@ -71,7 +71,7 @@ class Counter:
             return True
         if self.unmet(setup):
             return False
-        return self.desk.settle(self.seen() if not self.desk.missing() else 0)
+        return self.desk.settle(self.seen() if self.desk.owner and not self.desk.missing() else 0)
 
     def unmet(self, setup: Setup) -> list[int]:
         """Links that share the field and whose programs this database does not know; notes those that it does know.
@@ -234,7 +234,6 @@ class Numbers:
             self._check_lease(link, self.backend.cursors(link).lease_token == token)
             setup = self.backend.setup()
             series = setup.series
-            census = set()
             for report in reports:
                 if info := series.get(ours.get(report.field, 0)):
                     counter = Counter(self.backend, info, setup.links)
@@ -247,12 +246,10 @@ class Numbers:
                     if peer in counter.desk.book.neighbours:
                         counter.desk.receive(peer, grant)
                     counter.close()
-                    if grant.census:
-                        census.add(info.field)
             said = {report.field for report in reports} | {grant.field for grant in grants}
-            return self._say(peer, {ours[field] for field in said if field in ours}, census)
+            return self._say(peer, {ours[field] for field in said if field in ours})
 
-    def _say(self, peer: bytes, fields: Iterable[int], census: Collection[int] = ()) -> Words:
+    def _say(self, peer: bytes, fields: Iterable[int]) -> Words:
         setup, now = self.backend.setup(), self.backend.now()
         reports, grants = [], []
         for field in sorted(fields):
@@ -266,7 +263,8 @@ class Numbers:
             counter.settle(setup)
             counter.replace(now)
             waiting = counter.waiting(now)
-            if field in census:
+            # What was asked for may have to wait for those behind us.
+            if desk.book.neighbours[peer].asked and desk.book.sure:
                 reports.append(desk.report(peer, field, waiting, counter.seen(), census=True))
             elif desk.leads(peer):
                 reports.append(desk.report(peer, field, waiting))

@@ -371,6 +371,24 @@ def test_a_restored_owner_waits_for_its_holders(programs: Programs) -> None:
     assert int(number[2:]) > max(span.high for span in (*held, *pool))
 
 
+def test_who_leases_on_is_waited_for_until_it_has_heard_those_behind_it(programs: Programs) -> None:
+    network = programs("ba", "cb")
+    talk(network, "ba", "cb", "ba", "cb")
+    a, b, c = network
+    held = book(c).pool
+    for replica in (a, b):
+        restore(replica, book(replica), 2)
+    up = Talk(network, "b", "a")
+    up.run()
+    assert take(a) is None
+    talk(network, "cb")
+    up.run()
+    number = take(a)
+    assert number is not None
+    assert int(number[2:]) > held[-1].high
+    assert book(c).pool == held
+
+
 def test_a_link_that_was_never_used_is_waited_for_too(programs: Programs) -> None:
     """Its program may have got numbers since the backup was made."""
     network = programs("ba", "ca")
