@@ -127,7 +127,7 @@ def _take(info: SeriesInfo, using: str) -> int | None:
 def _asked(info: SeriesInfo, using: str) -> bool:
     """Whether the owner, or who leases from it on the way to it, is connected."""
     backend = SqlBackend(using)
-    counter = Counter(backend, info, backend.setup().links)
+    counter = Counter(backend, info, backend.setup().links, peek=True)
     links = [known.link for who, known in counter.desk.book.neighbours.items() if counter.desk.leads(who)]
     states = LinkState.objects.using(using).filter(link__in=links, state="connected")
     return states.filter(lease_until__gt=backend.now()).exists()
@@ -169,7 +169,7 @@ def _reason(info: SeriesInfo, using: str) -> errors.SeriesError:
     """Why there is no number."""
     backend = SqlBackend(using)
     setup = backend.setup()
-    counter = Counter(backend, info, setup.links)
+    counter = Counter(backend, info, setup.links, peek=True)
     desk = counter.desk
     if info.owned and not desk.book.sure:
         names = _missing(counter, setup, using)

@@ -59,8 +59,8 @@ class Neighbour(msgspec.Struct, omit_defaults=True):
     that it asked for and did not get; ``reported``: it has told all since our life began; ``holds``: it has been given
     something, once; ``dismissed``: nobody waits for it any more; ``told``: our hops, as it has heard them.
     As a lessor: ``hops``, see `Offer`; ``epoch`` and ``got``: its epoch, and the newest grant of it that we have;
-    ``asked``: it wants a census, which it has not got; ``why``: what it said last. ``trouble``: a code of `errors`; while
-    there is one, nothing is given either way.
+    ``asked``: it wants a census, which it has not got; ``why``: what it said last. ``trouble``: a code of `errors`;
+    while there is one, nothing is given either way.
     """
 
     title: str = ""
@@ -167,6 +167,10 @@ class Desk:
         recent[day] = recent.get(day, 0) + 1
         book.used = tuple((when, many) for when, many in sorted(recent.items()) if when > day - DAYS)
         return number
+
+    def put_back(self, number: int) -> None:
+        """What was taken was not used after all."""
+        self.book.pool = normal((*self.book.pool, Span(number, number)))
 
     def heed(self, number: int) -> None:
         """A record has ``number``, however it came by it: the owner gives only greater ones."""

@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.apps import apps
 from django.db import connections, transaction
 
 from syncapp import errors, series
 from syncapp.core.messages import CAPABILITIES, Hello, Limits
-from syncapp.core.series import LEAST, Book
+from syncapp.core.series import LEAST, Book, Grant
 from syncapp.core.spans import Span, count
 from syncapp.models import LinkState, SeriesProvisional, SeriesRequest
 from syncapp.store import catalogue, config
 from syncapp.store.series import Counter, Words
-from syncapp.store.seriesbase import SeriesInfo, limit_of
+from syncapp.store.seriesbase import SeriesBusy, SeriesInfo, limit_of
 from syncapp.store.sql import SqlBackend
 from tests.store.kin import KinMaker, MemoryKin, Shared, SqlKin, make, toml
 from tests.store.replicas import Network, Shelf, make_on_postgres, shelf
@@ -545,6 +546,51 @@ def many_at_once(replica: Any, threads: int = 4, each: int = 10) -> list[str]:
 
 def test_many_at_once(shop: Network) -> None:
     assert sorted(many_at_once(shop["a"])) == [f"T-{number:04}" for number in range(1, 41)]
+
+
+def test_on_postgresql_nobody_waits_for_users(make_on_postgres: KinMaker, shelf: Shelf) -> None:
+    maker = KinMaker("postgres", shelf)
+    try:
+        network = maker(["ba"], TABLES)
+        for replica in network:
+            declare(replica, "contiguous")
+        a, b = network
+        value = number_of(b)
+        b.create(TABLE, name=value)
+        one = Talk(network, "b", "a")
+        one.run()
+        assert names(b) == ["T-0001"]
+        b.create(TABLE, name=number_of(b))
+        with ThreadPoolExecutor(1) as pool, transaction.atomic(using=b.alias):
+            # The record is somebody's at present, then the numbers are too.
+            list(_tags(b).select_for_update())
+            pool.submit(in_thread, b, one.run).result(20)
+            assert book_outside(b).pool == (Span(2, 2),)
+            assert number_of(b) == "T-0002"
+            words = Words((), (Grant(info_of(a).field, 1, 1, 9, (Span(7, 7),)),))
+            with pytest.raises(SeriesBusy):
+                pool.submit(in_thread, b, lambda: one.hear(0, words)).result(20)
+            assert pool.submit(in_thread, b, lambda: one.look(0)).result(20) == Words()
+    finally:
+        maker.close()
+
+
+def _tags(replica: Any) -> Any:
+    return apps.get_model(TABLE)._default_manager.using(replica.alias)
+
+
+def book_outside(replica: Any) -> Book:
+    """The book, past the backend's transactions."""
+    return SqlBackend(replica.alias).peek(info_of(replica).field)
+
+
+def in_thread(replica: Any, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        for connection in connections.all(initialized_only=True):
+            if connection.alias.startswith("replica"):
+                connection.close()
 
 
 def test_on_postgresql(make_on_postgres: KinMaker, shelf: Shelf) -> None:
