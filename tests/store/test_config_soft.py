@@ -97,7 +97,10 @@ def test_a_column_that_a_link_exchanges_which_the_file_does_not_name() -> None:
         (f'field = "{OTHER}"\ndeleted = {{ client = 1 }}', '"client" cannot say whether a record is deleted'),
         (f'field = "{STATUS}"\ndeleted = {{ archived = "yes" }}', '"yes" cannot stand in "archived"'),
         (f'field = "{OTHER}"\ndeleted = {{ status = "lost" }}', '"lost" cannot stand in "status": possible'),
-        (f'field = "{OTHER}"\ndeleted = {{ status = "cancelled" }}', "say by alive = { column = value } what stands in"),
+        (
+            f'field = "{OTHER}"\ndeleted = {{ status = "cancelled" }}',
+            "say by alive = { column = value } what stands in",
+        ),
         (
             f'field = "{STATUS}"\ndeleted = {{ archived = true }}\nalive = {{ archived = true }}',
             "with another value",
