@@ -101,8 +101,6 @@ class Counter:
 
     def waiting(self, now: int) -> int:
         """How many numbers are wanted here at once."""
-        if not self.info.contiguous:
-            return 0
         return self.backend.requests(self.info.field, now) + len(self.backend.provisional(self.info))
 
     def replace(self, now: int) -> int:

@@ -520,6 +520,38 @@ def test_connected_a_save_waits_for_its_number(shop: Network, monkeypatch: pytes
     assert number_of(shop["a"]) == "T-0003"
 
 
+def test_connected_a_range_that_is_used_up_is_waited_for(
+    shop: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b: Any = shop["b"]
+    talk(shop, "ba")
+    LinkState.objects.using(b.alias).update(state="connected", lease_until=2**62)
+    monkeypatch.setattr("syncapp.series.time.sleep", lambda seconds: talk(shop, "ba"))
+    taken = [number_of(b) for _ in range(LEAST + 1)]
+    assert taken[-1] == "T-0101"
+    left = count(book(b).pool)
+    with series.reserve(LABEL, many=left + 70, using=b.alias), transaction.atomic(using=b.alias):
+        taken += [number_of(b) for _ in range(left + 70)]
+    assert len(set(taken)) == LEAST + 1 + left + 70
+    assert not SeriesRequest.objects.using(b.alias).exists()
+
+
+def test_several_contiguous_numbers_are_reserved_at_once(
+    shop: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for replica in shop:
+        declare(replica, "contiguous")
+    b: Any = shop["b"]
+    talk(shop, "ba")
+    LinkState.objects.using(b.alias).update(state="connected", lease_until=2**62)
+    monkeypatch.setattr("syncapp.series.time.sleep", lambda seconds: talk(shop, "ba"))
+    with series.reserve(LABEL, many=3, using=b.alias), transaction.atomic(using=b.alias):
+        assert [number_of(b) for _ in range(3)] == ["T-0001", "T-0002", "T-0003"]
+    talk(shop, "ba")
+    assert book(b).pool == ()
+    assert number_of(shop["a"]) == "T-0004"
+
+
 def test_a_save_waits_no_longer_than_it_is_told(shop: Network) -> None:
     for replica in shop:
         declare(replica, "contiguous")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,8 @@ _FINISH = (
 )
 _ASK = 'INSERT INTO "syncapp_seriesrequest" ("series_id", "until") VALUES (%s, %s) RETURNING "id"'
 _BEFORE = 'SELECT count(*) FROM "syncapp_seriesrequest" WHERE "series_id" = %s AND "id" <= %s'
-_UNASK = 'DELETE FROM "syncapp_seriesrequest" WHERE "id" = %s OR "until" < %s'
+_UNASK = 'DELETE FROM "syncapp_seriesrequest" WHERE "id" IN {}'
+_OVER = 'DELETE FROM "syncapp_seriesrequest" WHERE "until" < %s'
 _GIVE = (
     'INSERT INTO "syncapp_seriesprovisional" ("series_id", "value", "final", "created_at", "replaced_at") '
     "VALUES (%s, %s, '', %s, 0)"
@@ -68,9 +69,10 @@ class SeriesTables:
         """Note that a save waits; what it is known by."""
         return int(self._database.query(_ASK, [field, until])[0][0])
 
-    def unask(self, request: int, now: int) -> None:
-        """It waits no longer, nor does anybody whose time is over."""
-        self._database.run(_UNASK, [request, now])
+    def unask(self, requests: Sequence[int], now: int) -> None:
+        """They wait no longer, nor does anybody whose time is over."""
+        self._database.run_in(_UNASK, requests)
+        self._database.run(_OVER, [now])
 
     def left(self, field: int) -> int:
         """How many numbers are in the pool. Locks nothing."""
