@@ -38,8 +38,8 @@ PAUSE = 0.01
 #: Letters of provisional numbers: none that is easily taken for another.
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-#: The request that the running code has made, by field.
-_reserved: ContextVar[dict[tuple[str, int], int]] = ContextVar("syncapp_reserved")
+#: The requests that the running code has made and that no number was taken for, by field.
+_reserved: ContextVar[dict[tuple[str, int], list[int]]] = ContextVar("syncapp_reserved")
 
 
 def declared(field: str, *, using: str = "default") -> bool:
@@ -62,7 +62,7 @@ def next_number(field: str, *, using: str = "default", timeout: float = TIMEOUT)
     if info is None:
         raise errors.NoSeries(field=field)
     number = _take(info, using)
-    if number is None and info.contiguous and not connections[using].in_atomic_block:
+    if number is None and not connections[using].in_atomic_block:
         with reserve(field, using=using, timeout=timeout):
             number = _take(info, using)
     if number is not None:
@@ -74,31 +74,31 @@ def next_number(field: str, *, using: str = "default", timeout: float = TIMEOUT)
 
 
 @contextmanager
-def reserve(field: str, *, using: str = "default", timeout: float = TIMEOUT) -> Iterator[None]:
-    """Before a transaction that will want a number of a contiguous series: see to it that there is one.
+def reserve(field: str, *, many: int = 1, using: str = "default", timeout: float = TIMEOUT) -> Iterator[None]:
+    """Before a transaction that will want ``many`` numbers of a series: see to it that they are there.
 
-    Does nothing where none is needed: in mode *ranges*, at the owner, without a series; and waits for nobody where the
-    owner cannot be asked.
+    Does nothing where that is not needed: where a range has enough, at the owner, without a series; and waits for
+    nobody where the owner cannot be asked.
     """
     setup = catalogue.load_setup(using)
     info = _find(setup, field)
-    if info is None or not info.contiguous or info.owned or connections[using].in_atomic_block:
+    if info is None or info.owned or connections[using].in_atomic_block:
         yield
         return
     backend = SqlBackend(using)
-    key = (using, info.field)
-    if not _asked(info, using):
+    enough = not info.contiguous and backend.series.left(info.field) >= many
+    if enough or not _asked(info, using):
         yield
         return
-    request = _ask(backend, info, using, timeout)
-    token = _reserved.set({**_reserved.get({}), key: request})
+    requests = _ask(backend, info, using, timeout, many)
+    token = _reserved.set({**_reserved.get({}), (using, info.field): list(requests)})
     try:
-        _await(backend, info, request, time.monotonic() + timeout)
+        _await(backend, info, requests[-1], time.monotonic() + timeout)
         yield
     finally:
         _reserved.reset(token)
         with transaction.atomic(using=using):
-            backend.series.unask(request, backend.now())
+            backend.series.unask(requests, backend.now())
 
 
 def _find(setup: Setup, field: str) -> SeriesInfo | None:
@@ -115,9 +115,9 @@ def _take(info: SeriesInfo, using: str) -> int | None:
         counter = Counter(backend, info, setup.links)
         number = counter.take(now)
         counter.close()
-        request = _reserved.get({}).get((using, info.field))
-        if number is not None and request is not None:
-            backend.series.unask(request, now)
+        requests = _reserved.get({}).get((using, info.field))
+        if number is not None and requests:
+            backend.series.unask([requests.pop(0)], now)
     return number
 
 
@@ -127,19 +127,20 @@ def _take(info: SeriesInfo, using: str) -> int | None:
 def _asked(info: SeriesInfo, using: str) -> bool:
     """Whether the owner, or who leases from it on the way to it, is connected."""
     backend = SqlBackend(using)
-    counter = Counter(backend, info, backend.setup().links)
+    counter = Counter(backend, info, backend.setup().links, peek=True)
     links = [known.link for who, known in counter.desk.book.neighbours.items() if counter.desk.leads(who)]
     states = LinkState.objects.using(using).filter(link__in=links, state="connected")
     return states.filter(lease_until__gt=backend.now()).exists()
 
 
-def _ask(backend: SqlBackend, info: SeriesInfo, using: str, timeout: float) -> int:
+def _ask(backend: SqlBackend, info: SeriesInfo, using: str, timeout: float, many: int) -> list[int]:
     with transaction.atomic(using=using):
-        request = backend.series.ask(info.field, backend.now() + int(timeout * 1e6))
+        until = backend.now() + int(timeout * 1e6)
+        requests = [backend.series.ask(info.field, until) for _ in range(max(1, many))]
         if connections[using].vendor == "postgresql":
             with connections[using].cursor() as cursor:
                 cursor.execute("SELECT pg_notify(%s, '')", [JOURNAL])
-    return request
+    return requests
 
 
 def _await(backend: SqlBackend, info: SeriesInfo, request: int, until: float) -> None:
@@ -169,7 +170,7 @@ def _reason(info: SeriesInfo, using: str) -> errors.SeriesError:
     """Why there is no number."""
     backend = SqlBackend(using)
     setup = backend.setup()
-    counter = Counter(backend, info, setup.links)
+    counter = Counter(backend, info, setup.links, peek=True)
     desk = counter.desk
     if info.owned and not desk.book.sure:
         names = _missing(counter, setup, using)

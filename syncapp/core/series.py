@@ -21,6 +21,9 @@ from collections.abc import Iterable
 import msgspec
 
 from syncapp.core.clock import epoch_of
+from syncapp.core.serieswire import Grant as Grant
+from syncapp.core.serieswire import Offer as Offer
+from syncapp.core.serieswire import Report as Report
 from syncapp.core.spans import Span, Spans, count, cut, normal, of, top, without
 
 #: A program farther from the owner than this is not on the way to it: the ways lead in a circle.
@@ -36,61 +39,6 @@ DAYS = 7
 WAITING = "waiting"  # the owner was restored: it waits for the reports of holders
 SPENT = "spent"  # the series has no more numbers
 LOW = "low"  # a holder has none to spare
-
-
-# -- on the wire --------------------------------------------------------------------------------------------
-
-
-class Offer(msgspec.Struct, frozen=True, array_like=True):
-    """A series as a hello declares it. ``field``: the sender's number of it.
-
-    ``owner``: the owner's name as configured; ``owner_id``: its instance, as far as known. ``hops``: how far the sender
-    is from the owner, not counting ways over the receiver: 0 is the owner, None: it knows none.
-    """
-
-    field: int
-    mode: str
-    format: str
-    owner: str
-    owner_id: bytes = b""
-    hops: int | None = None
-
-
-class Report(msgspec.Struct, frozen=True, array_like=True):
-    """Holder → lessor, of one series. ``field``: the holder's number of it.
-
-    ``life``: the holder's epoch, ``epoch``: the lessor's; ``got``: the newest grant of that epoch that is stored.
-    ``want``: how many more numbers are asked for. ``free``: what the holder and those behind it have and have not used.
-    ``top``: the greatest number that it knows of; ``census``: its records have been looked through for that.
-    """
-
-    field: int
-    life: int
-    epoch: int
-    got: int
-    want: int
-    free: Spans = ()
-    top: int = 0
-    census: bool = False
-
-
-class Grant(msgspec.Struct, frozen=True, array_like=True):
-    """Lessor → holder, of one series. ``field``: the lessor's number of it.
-
-    ``life``: the holder's epoch that it is for, ``epoch``: the lessor's. ``serial`` 0: nothing is given, for the reason
-    ``why``. ``void``: the holder has been dismissed; whatever it has left is no longer its own. ``census``: report
-    with the greatest number among the records. ``hops``: as in `Offer`, as it is now.
-    """
-
-    field: int
-    life: int
-    epoch: int
-    serial: int = 0
-    spans: Spans = ()
-    void: bool = False
-    census: bool = False
-    why: str = ""
-    hops: int | None = None
 
 
 # -- kept ---------------------------------------------------------------------------------------------------
@@ -111,7 +59,8 @@ class Neighbour(msgspec.Struct, omit_defaults=True):
     that it asked for and did not get; ``reported``: it has told all since our life began; ``holds``: it has been given
     something, once; ``dismissed``: nobody waits for it any more; ``told``: our hops, as it has heard them.
     As a lessor: ``hops``, see `Offer`; ``epoch`` and ``got``: its epoch, and the newest grant of it that we have;
-    ``why``: what it said last. ``trouble``: a code of `errors`; while there is one, nothing is given either way.
+    ``asked``: it wants a census, which it has not got; ``why``: what it said last. ``trouble``: a code of `errors`;
+    while there is one, nothing is given either way.
     """
 
     title: str = ""
@@ -128,6 +77,7 @@ class Neighbour(msgspec.Struct, omit_defaults=True):
     hops: int | None = None
     epoch: int = 0
     got: int = 0
+    asked: bool = False
     why: str = ""
     trouble: str = ""
 
@@ -218,6 +168,10 @@ class Desk:
         book.used = tuple((when, many) for when, many in sorted(recent.items()) if when > day - DAYS)
         return number
 
+    def put_back(self, number: int) -> None:
+        """What was taken was not used after all."""
+        self.book.pool = normal((*self.book.pool, Span(number, number)))
+
     def heed(self, number: int) -> None:
         """A record has ``number``, however it came by it: the owner gives only greater ones."""
         if self.owner and number <= self._limit:
@@ -259,6 +213,7 @@ class Desk:
         """What to tell the lessor ``who``. ``top``: the greatest number among the records."""
         known = self.book.neighbours[who]
         census = census and self.settle(top)
+        known.asked = known.asked and not census
         want = min(self.demand(waiting), MOST)
         free = self.outstanding()
         return Report(field, self.epoch, known.epoch, known.got, want, free, self._greatest(top), census)
@@ -280,6 +235,7 @@ class Desk:
         if grant.life != self.epoch or grant.epoch != known.epoch:
             return False  # to or from an earlier life
         known.why, known.hops = grant.why, grant.hops
+        known.asked = known.asked or grant.census
         if grant.serial <= known.got:
             return False
         known.got = grant.serial

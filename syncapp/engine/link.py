@@ -14,7 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from syncapp import __version__, conf, errors
 from syncapp.core import effects as fx
@@ -30,14 +30,18 @@ from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
 from syncapp.store.locking import BUSY
 from syncapp.store.series import Words
+from syncapp.store.seriesbase import SeriesBusy
 from syncapp.store.store import RETRY_ROWS, Applied, Store
 from syncapp.transports.base import Channel
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LEASE = 15_000_000
 RENEW_EVERY = 5.0
 #: Seconds between two looks at what is parked; sooner where something is due before that.
+#: Between two attempts to open a book of numbers that a transaction of the program's own has.
+NUMBERS_PAUSE = 0.1
 RETRY_EVERY = 5.0
 #: What is due at once is not tried more often than this.
 RETRY_SOON = 0.05
@@ -378,13 +382,23 @@ class LinkDriver:
         if self._numbers is None:
             return  # we share no series with it
         link, token, peer, series = self._link(), self._token, self._peer_instance(), self._series
-        words = await self._pool.run(
+        words = await self._until_free(
             lambda store: store.heard(link, peer, series, effect.reports, effect.grants, token)
         )
         self._numbers.tell(words, answer=True)
         # What came may be for those behind us, and what a holder wants may have to be asked for.
         self._on_numbers(self)
         self.wake()  # a provisional number may have been replaced
+
+    async def _until_free(self, work: Callable[[Store], T]) -> T:
+        """Do it once no transaction of the program's own has the numbers."""
+        while True:
+            try:
+                return await self._pool.run(work)
+            except SeriesBusy:
+                if self._closed.is_set():
+                    raise errors.Stopping() from None
+                await asyncio.sleep(NUMBERS_PAUSE)
 
     def _peer_instance(self) -> bytes:
         return self.session.peer.instance if self.session.peer else b""
@@ -417,7 +431,9 @@ class LinkDriver:
         link, token, offset = self._link(), self._token, self.session.clock_offset
         remote = self.channel.remote
         try:
-            agreed = await self._pool.run(lambda store: store.meet(link, effect.hello, offset, token, remote))
+            agreed = await self._until_free(
+                lambda store: store.meet(link, effect.hello, offset, token, remote)
+            )
         except errors.RefusedError as error:
             why = status_of(error)  # the link is ours already: what people see of it too
             await self._pool.run(lambda store: store.renew(link, token, 0, why))

@@ -22,6 +22,8 @@ class MemorySeries:
         # A copy, as out of a database.
         return Book() if known is None else msgspec.msgpack.decode(msgspec.msgpack.encode(known), type=Book)
 
+    peek = book
+
     def save_book(self, field: int, book: Book) -> None:
         self.database.put(self.database.books, field, book)
 

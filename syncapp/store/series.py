@@ -16,7 +16,7 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.messages import Hello
 from syncapp.core.series import Book, Desk, Grant, Neighbour, Offer, Report
 from syncapp.store.base import Backend, Setup
-from syncapp.store.seriesbase import SeriesInfo
+from syncapp.store.seriesbase import SeriesBusy, SeriesInfo
 
 DAY = 86_400_000_000
 
@@ -29,12 +29,17 @@ class Words(NamedTuple):
 
 
 class Counter:
-    """One series, opened within a transaction; `close` keeps what has changed."""
+    """One series, opened within a transaction; `close` keeps what has changed. ``peek``: only to look at.
 
-    def __init__(self, backend: Backend, info: SeriesInfo, links: Collection[int]) -> None:
+    Raises `SeriesBusy`.
+    """
+
+    def __init__(
+        self, backend: Backend, info: SeriesInfo, links: Collection[int], *, peek: bool = False
+    ) -> None:
         self.backend = backend
         self.info = info
-        book = backend.book(info.field)
+        book = backend.peek(info.field) if peek else backend.book(info.field)
         self._before = _packed(book)
         me = backend.instance().origin
         if info.owned and not book.me:
@@ -71,7 +76,7 @@ class Counter:
             return True
         if self.unmet(setup):
             return False
-        return self.desk.settle(self.seen() if not self.desk.missing() else 0)
+        return self.desk.settle(self.seen() if self.desk.owner and not self.desk.missing() else 0)
 
     def unmet(self, setup: Setup) -> list[int]:
         """Links that share the field and whose programs this database does not know; notes those that it does know.
@@ -96,8 +101,6 @@ class Counter:
 
     def waiting(self, now: int) -> int:
         """How many numbers are wanted here at once."""
-        if not self.info.contiguous:
-            return 0
         return self.backend.requests(self.info.field, now) + len(self.backend.provisional(self.info))
 
     def replace(self, now: int) -> int:
@@ -109,7 +112,10 @@ class Counter:
             number = self.take(now)
             if number is None:
                 break
-            done += self.backend.finish(self.info, value, number, now)
+            if self.backend.finish(self.info, value, number, now):
+                done += 1
+            else:
+                self.desk.put_back(number)
         return done
 
 
@@ -129,12 +135,10 @@ def offers(backend: Backend, setup: Setup, peer: bytes) -> tuple[Offer, ...]:
     """What a hello to ``peer`` declares."""
     found = []
     for info in setup.series.values():
-        counter = Counter(backend, info, setup.links)
-        desk = counter.desk
+        desk = Counter(backend, info, setup.links, peek=True).desk
         found.append(
             Offer(info.field, info.mode, info.pattern, info.owner, desk.book.owner, desk.way(beside=peer))
         )
-        counter.close()
     return tuple(found)
 
 
@@ -210,7 +214,7 @@ class Numbers:
     def _check_lease(self, link: int, ours: bool) -> None: ...
 
     def numbers(self, link: int, peer: bytes, shared: dict[int, int], token: int) -> Words:
-        """What there is to say to the peer now, of each series."""
+        """What there is to say to the peer now, of each series that nobody has at present."""
         with self.backend.transaction():
             self._check_lease(link, self.backend.cursors(link).lease_token == token)
             return self._say(peer, shared.keys())
@@ -228,13 +232,13 @@ class Numbers:
 
         Raises:
             LeaseLost: another process drives the link now; nothing was written.
+            SeriesBusy: nothing was written either; to be tried again.
         """
         ours = {there: here for here, there in shared.items()}
         with self.backend.transaction():
             self._check_lease(link, self.backend.cursors(link).lease_token == token)
             setup = self.backend.setup()
             series = setup.series
-            census = set()
             for report in reports:
                 if info := series.get(ours.get(report.field, 0)):
                     counter = Counter(self.backend, info, setup.links)
@@ -247,18 +251,19 @@ class Numbers:
                     if peer in counter.desk.book.neighbours:
                         counter.desk.receive(peer, grant)
                     counter.close()
-                    if grant.census:
-                        census.add(info.field)
             said = {report.field for report in reports} | {grant.field for grant in grants}
-            return self._say(peer, {ours[field] for field in said if field in ours}, census)
+            return self._say(peer, {ours[field] for field in said if field in ours})
 
-    def _say(self, peer: bytes, fields: Iterable[int], census: Collection[int] = ()) -> Words:
+    def _say(self, peer: bytes, fields: Iterable[int]) -> Words:
         setup, now = self.backend.setup(), self.backend.now()
         reports, grants = [], []
         for field in sorted(fields):
             if (info := setup.series.get(field)) is None:
                 continue
-            counter = Counter(self.backend, info, setup.links)
+            try:
+                counter = Counter(self.backend, info, setup.links)
+            except SeriesBusy:
+                continue
             desk = counter.desk
             if peer not in desk.book.neighbours:
                 continue
@@ -266,7 +271,8 @@ class Numbers:
             counter.settle(setup)
             counter.replace(now)
             waiting = counter.waiting(now)
-            if field in census:
+            # What was asked for may have to wait for those behind us.
+            if desk.book.neighbours[peer].asked and desk.book.sure:
                 reports.append(desk.report(peer, field, waiting, counter.seen(), census=True))
             elif desk.leads(peer):
                 reports.append(desk.report(peer, field, waiting))

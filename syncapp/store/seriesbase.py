@@ -56,11 +56,19 @@ def limit_of(pattern: str, type: FieldType) -> int:
     return min(greatest, type.high or greatest)
 
 
+class SeriesBusy(Exception):
+    """A transaction of the program's own has the book. The engine never waits for users: it comes again."""
+
+
 class SeriesBackend(Protocol):
     """Part of `base.Backend`. All of it is called within a transaction."""
 
     def book(self, field: int) -> Book:
-        """The book of a declared series, kept from others until the transaction ends."""
+        """The book of a declared series, kept from others until the transaction ends. Raises `SeriesBusy`."""
+        ...
+
+    def peek(self, field: int) -> Book:
+        """The same, only to look at."""
         ...
 
     def save_book(self, field: int, book: Book) -> None: ...
@@ -74,7 +82,10 @@ class SeriesBackend(Protocol):
         ...
 
     def finish(self, info: SeriesInfo, provisional: str, number: int, now: int) -> bool:
-        """Give the record with a provisional value its number, as a user would; whether there was such a record."""
+        """Give the record with a provisional value its number, as a user would.
+
+        False if there is no such record, or somebody has it at present.
+        """
         ...
 
     def field_values(self, info: SeriesInfo) -> Iterable[Any]:

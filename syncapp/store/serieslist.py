@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django.db import transaction
+
 from syncapp import errors
 from syncapp.core.series import Neighbour, gaps
 from syncapp.models import Link, SeriesProvisional
@@ -60,7 +62,7 @@ def series_lines(using: str = "default") -> list[SeriesLine]:
 def _line(
     backend: SqlBackend, setup: Setup, info: SeriesInfo, links: dict[int, str], using: str
 ) -> SeriesLine:
-    counter = Counter(backend, info, setup.links)
+    counter = Counter(backend, info, setup.links, peek=True)
     desk, book = counter.desk, counter.desk.book
     unmet = [] if book.sure else [links.get(link, str(link)) for link in counter.unmet(setup)]
     missing = set() if book.sure else set(desk.missing())
@@ -122,10 +124,11 @@ def dismiss(name: str, using: str = "default") -> list[str]:
     backend = SqlBackend(using)
     done: list[str] = []
     known: set[str] = set()
-    with backend.transaction():
+    with transaction.atomic(using=using):
         setup = backend.setup()
         links = {row.name: row.pk for row in Link.objects.using(using).all()}
         for info in setup.series.values():
+            backend.series.lock(info.field)
             counter = Counter(backend, info, setup.links)
             book = counter.desk.book
             names: dict[str, list[tuple[bytes, int]]] = {}
@@ -156,9 +159,10 @@ def doubt(using: str = "default") -> list[str]:
     """
     backend = SqlBackend(using)
     done = []
-    with backend.transaction():
+    with transaction.atomic(using=using):
         setup = backend.setup()
         for info in setup.series.values():
+            backend.series.lock(info.field)
             counter = Counter(backend, info, setup.links)
             counter.desk.doubt()
             counter.settle(setup)

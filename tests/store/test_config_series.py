@@ -82,3 +82,10 @@ def test_a_new_owner_gives_nothing_before_it_has_heard_everybody() -> None:
     assert (book.owner, book.sure, book.next) == (b"", False, 81)
     assert (book.neighbours[b"o"].hops, book.neighbours[b"o"].reported) == (None, False)
     assert book.pool
+
+
+def test_a_clone_holds_no_numbers() -> None:
+    apply(PASSIVE + SERIES)
+    Series.objects.update(book=msgspec.msgpack.encode(Book(pool=(Span(5, 9),))))
+    config.fork()
+    assert bytes(Series.objects.get().book) == b""

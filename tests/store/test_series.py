@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.apps import apps
 from django.db import connections, transaction
 
 from syncapp import errors, series
 from syncapp.core.messages import CAPABILITIES, Hello, Limits
-from syncapp.core.series import LEAST, Book
+from syncapp.core.series import LEAST, Book, Grant
 from syncapp.core.spans import Span, count
 from syncapp.models import LinkState, SeriesProvisional, SeriesRequest
 from syncapp.store import catalogue, config
 from syncapp.store.series import Counter, Words
-from syncapp.store.seriesbase import SeriesInfo, limit_of
+from syncapp.store.seriesbase import SeriesBusy, SeriesInfo, limit_of
 from syncapp.store.sql import SqlBackend
 from tests.store.kin import KinMaker, MemoryKin, Shared, SqlKin, make, toml
 from tests.store.replicas import Network, Shelf, make_on_postgres, shelf
@@ -371,6 +372,24 @@ def test_a_restored_owner_waits_for_its_holders(programs: Programs) -> None:
     assert int(number[2:]) > max(span.high for span in (*held, *pool))
 
 
+def test_who_leases_on_is_waited_for_until_it_has_heard_those_behind_it(programs: Programs) -> None:
+    network = programs("ba", "cb")
+    talk(network, "ba", "cb", "ba", "cb")
+    a, b, c = network
+    held = book(c).pool
+    for replica in (a, b):
+        restore(replica, book(replica), 2)
+    up = Talk(network, "b", "a")
+    up.run()
+    assert take(a) is None
+    talk(network, "cb")
+    up.run()
+    number = take(a)
+    assert number is not None
+    assert int(number[2:]) > held[-1].high
+    assert book(c).pool == held
+
+
 def test_a_link_that_was_never_used_is_waited_for_too(programs: Programs) -> None:
     """Its program may have got numbers since the backup was made."""
     network = programs("ba", "ca")
@@ -501,6 +520,38 @@ def test_connected_a_save_waits_for_its_number(shop: Network, monkeypatch: pytes
     assert number_of(shop["a"]) == "T-0003"
 
 
+def test_connected_a_range_that_is_used_up_is_waited_for(
+    shop: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b: Any = shop["b"]
+    talk(shop, "ba")
+    LinkState.objects.using(b.alias).update(state="connected", lease_until=2**62)
+    monkeypatch.setattr("syncapp.series.time.sleep", lambda seconds: talk(shop, "ba"))
+    taken = [number_of(b) for _ in range(LEAST + 1)]
+    assert taken[-1] == "T-0101"
+    left = count(book(b).pool)
+    with series.reserve(LABEL, many=left + 70, using=b.alias), transaction.atomic(using=b.alias):
+        taken += [number_of(b) for _ in range(left + 70)]
+    assert len(set(taken)) == LEAST + 1 + left + 70
+    assert not SeriesRequest.objects.using(b.alias).exists()
+
+
+def test_several_contiguous_numbers_are_reserved_at_once(
+    shop: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for replica in shop:
+        declare(replica, "contiguous")
+    b: Any = shop["b"]
+    talk(shop, "ba")
+    LinkState.objects.using(b.alias).update(state="connected", lease_until=2**62)
+    monkeypatch.setattr("syncapp.series.time.sleep", lambda seconds: talk(shop, "ba"))
+    with series.reserve(LABEL, many=3, using=b.alias), transaction.atomic(using=b.alias):
+        assert [number_of(b) for _ in range(3)] == ["T-0001", "T-0002", "T-0003"]
+    talk(shop, "ba")
+    assert book(b).pool == ()
+    assert number_of(shop["a"]) == "T-0004"
+
+
 def test_a_save_waits_no_longer_than_it_is_told(shop: Network) -> None:
     for replica in shop:
         declare(replica, "contiguous")
@@ -527,6 +578,51 @@ def many_at_once(replica: Any, threads: int = 4, each: int = 10) -> list[str]:
 
 def test_many_at_once(shop: Network) -> None:
     assert sorted(many_at_once(shop["a"])) == [f"T-{number:04}" for number in range(1, 41)]
+
+
+def test_on_postgresql_nobody_waits_for_users(make_on_postgres: KinMaker, shelf: Shelf) -> None:
+    maker = KinMaker("postgres", shelf)
+    try:
+        network = maker(["ba"], TABLES)
+        for replica in network:
+            declare(replica, "contiguous")
+        a, b = network
+        value = number_of(b)
+        b.create(TABLE, name=value)
+        one = Talk(network, "b", "a")
+        one.run()
+        assert names(b) == ["T-0001"]
+        b.create(TABLE, name=number_of(b))
+        with ThreadPoolExecutor(1) as pool, transaction.atomic(using=b.alias):
+            # The record is somebody's at present, then the numbers are too.
+            list(_tags(b).select_for_update())
+            pool.submit(in_thread, b, one.run).result(20)
+            assert book_outside(b).pool == (Span(2, 2),)
+            assert number_of(b) == "T-0002"
+            words = Words((), (Grant(info_of(a).field, 1, 1, 9, (Span(7, 7),)),))
+            with pytest.raises(SeriesBusy):
+                pool.submit(in_thread, b, lambda: one.hear(0, words)).result(20)
+            assert pool.submit(in_thread, b, lambda: one.look(0)).result(20) == Words()
+    finally:
+        maker.close()
+
+
+def _tags(replica: Any) -> Any:
+    return apps.get_model(TABLE)._default_manager.using(replica.alias)
+
+
+def book_outside(replica: Any) -> Book:
+    """The book, past the backend's transactions."""
+    return SqlBackend(replica.alias).peek(info_of(replica).field)
+
+
+def in_thread(replica: Any, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        for connection in connections.all(initialized_only=True):
+            if connection.alias.startswith("replica"):
+                connection.close()
 
 
 def test_on_postgresql(make_on_postgres: KinMaker, shelf: Shelf) -> None:

@@ -291,8 +291,9 @@ class SqlBackend:
     # -- shared series --
 
     def book(self, field: int) -> Book:
-        if not self._database.dialect.alone:
-            self.series.lock(field)
+        return self.series.locked(field)
+
+    def peek(self, field: int) -> Book:
         return self.series.book(field)
 
     def save_book(self, field: int, book: Book) -> None:

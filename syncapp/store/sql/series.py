@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from syncapp.core.series import Book
 from syncapp.core.spans import count
 from syncapp.store.bindings import FieldBinding, TableBinding
-from syncapp.store.seriesbase import SeriesInfo
+from syncapp.store.seriesbase import SeriesBusy, SeriesInfo
 from syncapp.store.sql.database import Database
 
 _BOOK = 'SELECT "book" FROM "syncapp_series" WHERE "field_id" = %s'
@@ -28,7 +28,8 @@ _FINISH = (
 )
 _ASK = 'INSERT INTO "syncapp_seriesrequest" ("series_id", "until") VALUES (%s, %s) RETURNING "id"'
 _BEFORE = 'SELECT count(*) FROM "syncapp_seriesrequest" WHERE "series_id" = %s AND "id" <= %s'
-_UNASK = 'DELETE FROM "syncapp_seriesrequest" WHERE "id" = %s OR "until" < %s'
+_UNASK = 'DELETE FROM "syncapp_seriesrequest" WHERE "id" IN {}'
+_OVER = 'DELETE FROM "syncapp_seriesrequest" WHERE "until" < %s'
 _GIVE = (
     'INSERT INTO "syncapp_seriesprovisional" ("series_id", "value", "final", "created_at", "replaced_at") '
     "VALUES (%s, %s, '', %s, 0)"
@@ -45,10 +46,18 @@ class SeriesTables:
         """Keep the book from others until the transaction ends."""
         self._database.run(_LOCK, [field])
 
+    def locked(self, field: int) -> Book:
+        """The book, locked without waiting."""
+        if self._database.dialect.alone:
+            return self.book(field)
+        found = self._database.query(f"{_BOOK} FOR NO KEY UPDATE SKIP LOCKED", [field])
+        if not found:
+            raise SeriesBusy
+        return _unpacked(found[0][0])
+
     def book(self, field: int) -> Book:
         rows = self._database.query(_BOOK, [field])
-        packed = bytes(rows[0][0]) if rows else b""
-        return msgspec.msgpack.decode(packed, type=Book) if packed else Book()
+        return _unpacked(rows[0][0]) if rows else Book()
 
     def save_book(self, field: int, book: Book) -> None:
         self._database.run(_SAVE, [msgspec.msgpack.encode(book), field])
@@ -60,9 +69,10 @@ class SeriesTables:
         """Note that a save waits; what it is known by."""
         return int(self._database.query(_ASK, [field, until])[0][0])
 
-    def unask(self, request: int, now: int) -> None:
-        """It waits no longer, nor does anybody whose time is over."""
-        self._database.run(_UNASK, [request, now])
+    def unask(self, requests: Sequence[int], now: int) -> None:
+        """They wait no longer, nor does anybody whose time is over."""
+        self._database.run_in(_UNASK, requests)
+        self._database.run(_OVER, [now])
 
     def left(self, field: int) -> int:
         """How many numbers are in the pool. Locks nothing."""
@@ -95,6 +105,11 @@ class SeriesTables:
         table, column = where[0].quoted, self._database.quote(where[1].column)
         final = info.value(number)
         sql = f"UPDATE {table} SET {column} = %s WHERE {column} = %s"
+        if not self._database.dialect.alone:
+            # Nobody is waited for: whoever has the record may be waiting for a number.
+            pk = where[0].pk_quoted
+            free = f"SELECT {pk} FROM {table} WHERE {column} = %s FOR NO KEY UPDATE SKIP LOCKED"
+            sql = f"UPDATE {table} SET {column} = %s WHERE {pk} IN ({free})"
         if not self._database.run(sql, [final, info.known(provisional)]):
             return False
         self._database.run(_FINISH, [str(final), now, info.field, provisional])
@@ -110,3 +125,8 @@ class SeriesTables:
         return bool(
             self._database.query(f"SELECT 1 FROM {where[0].quoted} WHERE {column} = %s LIMIT 1", [value])
         )
+
+
+def _unpacked(packed: Any) -> Book:
+    data = bytes(packed)
+    return msgspec.msgpack.decode(data, type=Book) if data else Book()
