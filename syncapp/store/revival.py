@@ -68,7 +68,7 @@ class Reviver:
             raise errors.NotRestored(table=table.label, record=record.pk, detail=refused.detail) from refused
         self._date(record, table, frozenset())
         self._backend.save_records([record])
-        rejoin(self._backend, self._setup, record)
+        rejoin(self._backend, self._setup, record, self._numbering)
         self._backend.hasten({record.uid})
         return record
 

@@ -274,7 +274,8 @@ class Oracle:
         if key is not None:
             return link.flows(key, source.index)
         table = next(table for table, life in source.numbers.life.items() if column in life)
-        return link.mortal(source.index, table).sends
+        dated = column == source.numbers.life[table][1]
+        return (link.dated if dated else link.mortal)(source.index, table).sends
 
     def _no_echo(
         self, link: LinkPlan, source: Instance, peer: Instance, number: int, field: int, stamp: Stamp

@@ -67,7 +67,7 @@ SPECS = {(table, spec.name): spec for table, specs in TABLES.items() for spec in
 
 #: The system fields by which deletions travel, where they do.
 LIFE = {"record_status": FieldType(Kind.STATUS), "time_added": FieldType(Kind.DATETIME, null=True)}
-Deaths: TypeAlias = Mapping[str, Direction]
+Deaths: TypeAlias = Mapping[str, tuple[Direction, Direction]]
 _NOWHERE: Mapping[int, Deaths] = {}
 
 
@@ -102,7 +102,7 @@ class Numbers:
     ) -> Setup:
         """The program's configuration with these links. ``mapped``: link → the directions of this program's mapping
         as seen from here; without it all tables are exchanged both ways. ``dials``: links of which it is the active
-        side. ``deaths``: link → table → the direction of deletions as seen from here, where they are exchanged."""
+        side. ``deaths``: link → table → the ways of the fields of `LIFE` as seen from here, where deletions travel."""
         match_by = {
             self.table[table]: tuple(self.field[table, name] for name in names)
             for table, names in MATCH_BY.items()
@@ -127,7 +127,12 @@ class Numbers:
 
     def _told(self, deaths: Deaths) -> set[int]:
         """The system fields that are sent."""
-        return {number for table, way in deaths.items() if way.sends for number in self.life[table]}
+        return {
+            number
+            for table, ways in deaths.items()
+            for number, way in zip(self.life[table], ways, strict=True)
+            if way.sends
+        }
 
     def _numbers(self, ways: Ways, *, sends: bool) -> list[int]:
         """The fields that are mapped, or only those that are sent."""
@@ -186,12 +191,9 @@ class Numbers:
             for name, specs in TABLES.items()
         )
 
-    def _life_offers(self, table: str, way: Direction | None) -> Iterator[FieldOffer]:
-        for number, (name, kind) in zip(self.life[table], LIFE.items(), strict=True):
-            if way is not None:
-                both = name == "time_added" and way is not Direction.OFF
-                sends, receives = (True, True) if both else (way.sends, way.receives)
-                yield FieldOffer(number, name, name, kind, sends, receives, system=True)
+    def _life_offers(self, table: str, ways: tuple[Direction, ...] | None) -> Iterator[FieldOffer]:
+        for number, way, (name, kind) in zip(self.life[table], ways or (), LIFE.items(), strict=False):
+            yield FieldOffer(number, name, name, kind, way.sends, way.receives, system=True)
 
     def _offer(self, table: str, spec: Spec, *, active: bool, way: Direction) -> FieldOffer:
         up, down = way.sends, way.receives

@@ -430,10 +430,10 @@ def _configure(instance: Instance, using: str, numbers: SqlNumbers) -> None:
         )
         if instance.world.traits.deaths:
             models.Mapping.objects.using(using).bulk_create(
-                models.Mapping(link=link, field_id=number, direction=direction.value)
-                for table, way in deaths_of(plan, instance.index).items()
+                models.Mapping(link=link, field_id=number, direction=way.value)
+                for table, ways in deaths_of(plan, instance.index).items()
+                for number, way in zip(numbers.life[table], ways, strict=True)
                 if way != Direction.OFF
-                for number, direction in zip(numbers.life[table], (way, Direction.BOTH), strict=True)
             )
     policies = instance.world.traits.policies
     models.Rule.objects.using(using).bulk_create(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from syncapp.core.mapping import Direction
-from tests.simulation.schema import PLAIN, SPECS, TABLES, Key, Spec, Ways
+from tests.simulation.schema import PLAIN, SPECS, TABLES, Deaths, Key, Spec, Ways
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -79,11 +79,22 @@ class LinkPlan:
 
     def mortal(self, instance: int, table: str) -> Direction:
         """The way of the table's deletions as seen from ``instance``."""
-        way = self.deaths
+        way = narrow(self.deaths, self.whole(table))
+        return way if instance == self.active else mirrored(way)
+
+    def dated(self, instance: int, table: str) -> Direction:
+        """The way of *time added*, without which there is none for deletions, as seen from ``instance``."""
+        if self.mortal(instance, table) is Direction.OFF:
+            return Direction.OFF
+        return self.whole(table) if instance == self.active else mirrored(self.whole(table))
+
+    def whole(self, table: str) -> Direction:
+        """The way of all that a record of the table needs, as seen from the active program."""
+        way = Direction.BOTH
         for spec in TABLES[table]:
             if spec.structural:
                 way = narrow(way, self.ways[table, spec.name])
-        return way if instance == self.active else mirrored(way)
+        return way
 
     def table_flows(self, table: str, source: int) -> bool:
         """Whether records of the table travel from ``source`` to its peer."""
@@ -109,9 +120,9 @@ def reach(links: Iterable[LinkPlan], key: Key, source: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def deaths_of(link: LinkPlan, instance: int) -> dict[str, Direction]:
-    """table → the way of its deletions as seen from ``instance``."""
-    return {table: link.mortal(instance, table) for table in TABLES}
+def deaths_of(link: LinkPlan, instance: int) -> Deaths:
+    """table → the ways of its fields of `schema.LIFE` as seen from ``instance``."""
+    return {table: (link.mortal(instance, table), link.dated(instance, table)) for table in TABLES}
 
 
 def shared_beside(links: Iterable[LinkPlan], link: LinkPlan, instance: int) -> set[Key]:
