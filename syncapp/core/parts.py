@@ -84,6 +84,13 @@ def change_sum(parts: Parts, value: Total, origin: bytes, time: int, places: int
     return tuple(sorted((*(other for other in parts if other[0] != origin), part)))
 
 
+def add_to_sum(parts: Parts, count: int, origin: bytes, places: int | None) -> Parts:
+    """``parts`` after ``origin`` has added ``count`` of the smallest unit to its own."""
+    mine = next((part for part in parts if part[0] == origin), (origin, -1, 0))
+    part = (origin, mine[1] + 1, _total(units(mine[2], places) + count, places))
+    return tuple(sorted((*(other for other in parts if other[0] != origin), part)))
+
+
 def places_of(type: FieldType) -> int | None:
     """``places`` of sums in a field of this type."""
     return (type.places or 0) if type.kind is Kind.DECIMAL else None

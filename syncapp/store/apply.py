@@ -439,6 +439,9 @@ class Applier:
                 self._ledger.keep_loser(write, field, mine, theirs)
             elif verdict.loser is not None:
                 self._ledger.keep(record, field, verdict.loser)
+        for field in self._graves.missed(write):
+            record.entries[field] = record.entries[field]._replace(seq=number)
+            self._numbering.local = True
         if number:
             record.seq = number
         return self._graves.settled(write) or dirty

@@ -27,6 +27,7 @@ from syncapp.core.parts import (
 from syncapp.core.rules import Merge
 from syncapp.store.base import UNKNOWN, Backend, FieldInfo, Setup
 from syncapp.store.partwire import is_number
+from syncapp.store.waited import Waited
 
 Rows = Mapping[str, list[JournalRow]]
 """Journal rows of one table by local key."""
@@ -36,7 +37,7 @@ class Edits:
     """What local edits made of the sums and unions that journal rows name.
 
     Made before anything is sealed: a record that was taken out of a union may itself be gone in the same seal.
-    ``born``: makes the record of a local row that has none yet.
+    ``born``: makes the record of a local row that has none yet. ``waited``: is told of what is added to sums.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Edits:
         setup: Setup,
         journal: Mapping[int, Rows],
         born: Callable[[int, str], Record],
+        waited: Waited,
     ) -> None:
         self._backend = backend
+        self._waited = waited
         self._born = born
         self._fields: dict[int, FieldInfo] = {}
         self._unions: set[int] = set()
@@ -131,6 +134,7 @@ class Edits:
             return known or ()  # what cannot be read is not sent either
         if known is None:
             return baseline(value, version.time)
+        self._waited.note((field, record.pk), rows, value, version.origin, self._places(field))
         return change_sum(known, value, version.origin, version.time, self._places(field))
 
     # -- sums --

@@ -52,7 +52,8 @@ class Peer(msgspec.Struct, frozen=True):
     """To whom a read goes: the link, what flows, the peer's instance id; up to where it has every single change.
 
     ``again``: up to there everything goes to it, also what came from it: its database was restored from a backup.
-    ``restored``: ours was, once; then what it edited itself may come to us by another way only, and not to it.
+    ``restored``: ours was once, or its own; then what it edited itself may come to us by another way only, and not to
+    it.
     ``offered``: records up to this id may have been sent to it.
     """
 

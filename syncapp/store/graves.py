@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from syncapp.core.changes import WHOLE, Entry, Record, RowKind
-from syncapp.core.clock import Version, join
+from syncapp.core.clock import Version, join, sees
 from syncapp.core.liveness import Ruling, known_together, on_alive, on_edits, returned, revival
 from syncapp.core.merge import Merged, Outcome, merge_field
-from syncapp.core.parts import Parts, join_parts
+from syncapp.core.parts import Parts, join_parts, members
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
 from syncapp.store.archive import Kept, kept_values
@@ -24,6 +24,7 @@ from syncapp.store.parked import Cell, Incoming
 from syncapp.store.rejoining import rejoin
 from syncapp.store.softly import standing
 from syncapp.store.systemvalues import kept_fields
+from syncapp.store.tombstones import tell_again
 from syncapp.store.writing import Verdict, Write
 
 
@@ -100,7 +101,11 @@ class Graves(Lives):
             if spoken.ruling is Ruling.REVIVE:
                 return _Return(record, spoken.version, self.link.id, grave)
             version = spoken.version
-        edits = {field: cell.version for field, cell in change.cells.items() if field != status}
+        edits = {
+            field: cell.version
+            for field, cell in change.cells.items()
+            if field != status and not _was_known(record, field, cell)
+        }
         newer, lost = on_edits(grave, edits)
         if grave is not None and newer and self.two_way(change.table):
             return _Return(record, revival(grave, newer, self.numbering.origin), 0, grave)
@@ -123,10 +128,19 @@ class Graves(Lives):
             for edit in versions:  # seen from now on: the same edit is no news when it comes again
                 version = join(version, edit)
         if known is not None and version is not None and version != known.version:
-            record.entries[status] = known._replace(version=version)
+            record.entries[status] = known = known._replace(version=version)
             self.backend.save_records([record])
+        if known is not None and self.sends(change.table):
+            self._tell(record, status)
         self.learn_names(change, record)
         self.ledger.supersede(change, "deleted")
+
+    def _tell(self, record: Record, status: int) -> None:
+        """The peer has a record that died here before it was known to have it: it must hear of that."""
+        if not self.backend.paired(self.link.id, [record.id]):
+            self.backend.add_pairs(self.link.id, [record.id])
+            tell_again(record, status, self.numbering)
+            self.backend.save_records([record])
 
     def _deepen(self, change: Incoming, record: Record, word: Cell) -> None:
         """Deleted on both sides."""
@@ -210,16 +224,42 @@ class Graves(Lives):
             return False
         version = known_together([cell.version, known.version])
         verdict.merged, verdict.parts = Merged(Outcome.APPLY, version), joined
-        verdict.value = self._local(field, joined)
+        verdict.value = self._local(field, verdict.value, theirs, joined)
         self.backend.update_rows(write.record.table, [field.number], [(write.record.pk, [verdict.value])])
         return True
 
-    def _local(self, field: FieldInfo, parts: Parts) -> Any:
-        value = partwire.value_from(field, parts)
+    def _local(self, field: FieldInfo, came: Any, theirs: Parts, joined: Parts) -> Any:
+        """What ``joined`` makes here; ``came``: what ``theirs`` has made, perhaps of rows that are new in this wave."""
         if field.merge is Merge.SUM:
-            return value
-        records = self.backend.records_by_uid(value)
-        return sorted({record.pk for record in records.values() if record.alive})
+            return partwire.value_from(field, joined)
+        before, after = members(theirs), members(joined)
+        records = self.backend.records_by_uid(before ^ after)
+        gone = {records[uid].pk for uid in before - after if uid in records}
+        added = {records[uid].pk for uid in after - before if uid in records and records[uid].alive}
+        return sorted((set(came) - gone) | added)
+
+    def missed(self, write: Write) -> list[int]:
+        """The fields that the peer may have lost while the record was dead there: it says that the record is alive
+        again, which lives here, and does not know what we have of them.
+
+        What it had from here met a grave, and was acknowledged all the same.
+        """
+        status = self.status(write.record.table)
+        if status not in write.change.cells or write.create or write.result(status) != "applied":
+            return []
+        return self._unheard(write)
+
+    def _unheard(self, write: Write) -> list[int]:
+        """The fields that stand here in versions of which ``write`` says that the peer does not know them."""
+        status, cells = self.status(write.record.table), write.change.cells
+        return [
+            field
+            for field, entry in write.record.entries.items()
+            if field not in (status, WHOLE) and entry.seq and entry.via != self.link.id
+            if (cell := cells.get(field)) is None
+            or cell.version is None
+            or not sees(cell.version, entry.version)
+        ]
 
     def settled(self, write: Write) -> bool:
         """After a record's fields were settled: is it one that came back? Then it lives, and its status says so."""
@@ -227,8 +267,15 @@ class Graves(Lives):
         if back is None:
             return False
         record, status = write.record, self.status(write.record.table)
-        local = back.via == 0 or bool(self._anew[write.change.uid])
+        unheard = self._unheard(write)
+        names = {record.uid, *self.backend.aliases([record.id]).get(record.id, ())}
+        unnamed = not names.issubset(write.change.names)
+        local = back.via == 0 or bool(self._anew[write.change.uid] or unheard) or unnamed
         number = self.numbering.next(incoming=not local)
+        if unnamed:  # names go with whatever is sent of a record, which may be nothing now
+            record.entries[WHOLE] = Entry(Version(0, b""), number, 0)
+        for field in unheard:
+            record.entries[field] = record.entries[field]._replace(seq=number)
         for field in self._anew[write.change.uid]:
             if field in record.entries:
                 record.entries[field] = record.entries[field]._replace(via=0, seq=number)
@@ -245,10 +292,16 @@ class Graves(Lives):
         """The wave is over."""
         for back in self._returns.values():
             if back.record.alive:
-                rejoin(self.backend, self.setup, back.record)
+                rejoin(self.backend, self.setup, back.record, self.numbering)
         self._returns.clear()
         self._anew.clear()
         self._left.clear()
+
+
+def _was_known(record: Record, field: int, cell: Cell) -> bool:
+    """Whether an edit that comes for a dead record had come while it lived: what became of it then still holds."""
+    entry = record.entries.get(field)
+    return entry is not None and cell.version is not None and sees(entry.version, cell.version)
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,7 @@ class Joiner:
         self._backend = backend
         self._setup = setup
         self._uids = Uids(backend, numbering)
+        self._waited = numbering.waited
         self._targets: dict[bytes, Record] = {}
 
     def learn(self, found: Iterable[Found]) -> None:
@@ -69,6 +70,9 @@ class Joiner:
         if info.merge is Merge.UNION:
             ours, theirs = renamed(ours, self._name), renamed(theirs, self._name)
         joined = join_parts(ours, theirs)
+        if info.merge is Merge.SUM:
+            came = [part for part in joined if part not in ours]
+            joined = self._waited.take_out((field, write.record.pk), joined, came, places_of(info.type))
         if entry is not None and joined == ours:
             outcome = Outcome.DUPLICATE if theirs == ours else Outcome.KEEP
         else:

@@ -140,7 +140,7 @@ class Meeting:
         renewed = self._contacts.epoch not in (0, hello.epoch)
         if renewed:
             cursors.applied = START
-            cursors.again = self._state.head.seq
+            cursors.again = max(1, self._state.head.seq)  # 0: never restored
             cursors.again_parked = max(now, self._backend.last_parked(cursors.link))
             self._backend.doubt_pairs(cursors.link)
         if renewed or lost:

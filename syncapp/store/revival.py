@@ -53,7 +53,7 @@ class Reviver:
             raise errors.NotRestored(table=table.label, record=row.pk, detail=refused.detail) from refused
         self._date(record, table, changed)
         self._backend.save_records([record])
-        rejoin(self._backend, self._setup, record)
+        rejoin(self._backend, self._setup, record, self._numbering)
         self._backend.drop_archive([record.uid])
         self._backend.hasten({record.uid})
         return record
@@ -68,7 +68,7 @@ class Reviver:
             raise errors.NotRestored(table=table.label, record=record.pk, detail=refused.detail) from refused
         self._date(record, table, frozenset())
         self._backend.save_records([record])
-        rejoin(self._backend, self._setup, record)
+        rejoin(self._backend, self._setup, record, self._numbering)
         self._backend.hasten({record.uid})
         return record
 

@@ -18,16 +18,18 @@ from typing import NamedTuple
 
 from syncapp.core.clock import epoch_of, instance_of, make_origin, next_epoch
 from syncapp.store.base import Backend, Contacts
+from syncapp.store.waited import Waited
 
 
 class _Beginning(NamedTuple):
     """What the database said when the run began: the program's epoch, and of each link how many contacts it had had,
-    and how many proofs.
+    and how many proofs; ``at``: when that was.
     """
 
     epoch: int
     meets: Mapping[int, int]
     proofs: Mapping[int, int]
+    at: int
 
 
 class Run:
@@ -37,18 +39,23 @@ class Run:
         self._began: _Beginning | None = None
         self._sure = False
         self._epoch = 0
+        self.waited = Waited()
 
     def begin(self, backend: Backend) -> _Beginning:
         """Note how things stand before this run has done anything; call it first in whatever counts a contact."""
         if self._began is None:
             proofs = backend.proofs()
             meets = {link: backend.contacts(link).meets for link in proofs}
-            self._began = _Beginning(epoch_of(backend.instance().origin), meets, proofs)
+            epoch, now = epoch_of(backend.instance().origin), backend.now()
+            self._began = _Beginning(epoch, meets, proofs, now)
         return self._began
 
     def origin(self, backend: Backend, origin: bytes) -> bytes:
         """The origin of edits made now; ``origin``: the program's."""
-        if self._sure or self.sure(backend):
+        sure = self._sure or self.sure(backend)
+        if self._began is not None:
+            self.waited.until = self._began.at
+        if sure:
             return origin
         self._epoch = self._epoch or next_epoch(backend.now(), epoch_of(origin))
         return make_origin(instance_of(origin), self._epoch)

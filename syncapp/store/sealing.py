@@ -21,6 +21,7 @@ from syncapp.store.naming import Names, uid_at
 from syncapp.store.questions import review
 from syncapp.store.softly import dead_rows
 from syncapp.store.systemvalues import Beginnings, fill_in
+from syncapp.store.waited import Waited
 
 TAG_BYTES = 8
 #: Records whose values are fetched for the log at once.
@@ -38,6 +39,8 @@ class Numbering:
         #: Whether a number was given to anything else than what is being applied.
         self.local = False
         self.origin = self._state.origin
+        #: What this run of the process knows of edits from before it.
+        self.waited = Waited()
 
     @property
     def head(self) -> Cursor:
@@ -68,9 +71,15 @@ def seal(backend: Backend, setup: Setup, rows: Iterable[JournalRow], numbering: 
     by_table: dict[int, dict[str, list[JournalRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_table[row.table][row.pk].append(row)
+    for row in numbering.waited.rest(backend, setup, by_table):
+        by_table[row.table][row.pk].append(row)
     names = Names(backend, numbering.origin, numbering.random, by_table)
     edits = Edits(
-        backend, setup, by_table, lambda table, pk: Record(0, table, pk, names.of(table, pk), entries={})
+        backend,
+        setup,
+        by_table,
+        lambda table, pk: Record(0, table, pk, names.of(table, pk), entries={}),
+        numbering.waited,
     )
     for table, by_pk in by_table.items():
         if table in setup.tables:

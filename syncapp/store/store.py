@@ -125,6 +125,7 @@ class Store(Decisions, Numbers):
     def _numbering(self) -> Numbering:
         numbering = Numbering(self.backend, self._random)
         numbering.origin = self.run.origin(self.backend, numbering.origin)
+        numbering.waited = self.run.waited
         return numbering
 
     def _seal(self, setup: Setup, numbering: Numbering, rows: int) -> tuple[list[Record], bool]:
@@ -156,7 +157,7 @@ class Store(Decisions, Numbers):
             numbering = self._numbering()
             sealed, leftover = self._seal(setup, numbering, self._seal_rows)
             cursors = self.backend.cursors(link)
-            restored = numbering.epoch > 1
+            restored = numbering.epoch > 1 or cursors.again > 0
             peer = Peer(link, agreement, instance, cursors.scanned, cursors.again, restored, cursors.offered)
             reader = FeedReader(self.backend, setup, peer, numbering)
             fresh = sealed if after.seq == numbering.head.seq and not leftover else None

@@ -25,11 +25,11 @@ class Purged(NamedTuple):
 
 
 def tell_again(record: Record, status: int, numbering: Numbering) -> None:
-    """Let the peers hear of a deletion once more."""
+    """Let the peers hear of a deletion once more, also the one that told of it: it may have been restored since."""
     entry = record.entries.get(status)
     if entry is not None:
         record.seq = numbering.next()
-        record.entries[status] = entry._replace(seq=record.seq)
+        record.entries[status] = entry._replace(seq=record.seq, via=0)
 
 
 def purge(backend: Backend, setup: Setup, before: int, after: int, limit: int) -> Purged:

@@ -36,7 +36,9 @@ def judge(contacts: Contacts, hello: Hello, now: int, remote: str) -> errors.Syn
     known = {holder.boot: holder for holder in contacts.holders}
     mine, last = known.get(hello.boot), _last(contacts)
     older = hello.token <= newest
-    returned = mine is not None and (mine.left or (older and last is not None and last.boot != hello.boot))
+    # Whoever had the newest token may be gone by now: then this one was restored and has not heard of that token.
+    after = last is not None and last.boot != hello.boot and not last.left
+    returned = mine is not None and (mine.left or (older and after))
     if older and mine is None:  # whoever was met before has lost its database: none of them will come back
         known = {boot: msgspec.structs.replace(holder, left=True) for boot, holder in known.items()}
     if returned:

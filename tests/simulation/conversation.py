@@ -48,6 +48,7 @@ class Conversation:
         end.on_frame = self.receive
         end.on_lost = self.lost
         self.over = False
+        self.born = self.world.now
 
     # -- in -------------------------------------------------------------------------------------------------
 
@@ -102,7 +103,10 @@ class Conversation:
         self.world.note(f"{self.process.name} {self.session.role.value} over: {error}")
         if isinstance(error, errors.ProtocolError) and not self.world.lossy:
             raise AssertionError(f"a protocol error on an ordered road: {error}")
-        if isinstance(error, errors.Restored | errors.OtherInstance | errors.SameInstance):
+        wrong: tuple[type[errors.SyncError], ...] = (errors.OtherInstance, errors.SameInstance)
+        if not self.world.clones:
+            wrong = (*wrong, errors.Twin) if self.world.restores else (*wrong, errors.Twin, errors.Restored)
+        if isinstance(error, wrong):
             raise AssertionError(f"wrongly refused: {error}")
         if self.session.role is Role.ACTIVE:
             self.process.again(self.link)

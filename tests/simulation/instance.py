@@ -34,6 +34,10 @@ class Instance:
         self.refused: set[str] = set()
         self.processes: list[Process] = []
         self.dead = False
+        self.backups: list[Any] = []
+        self.restored_at = -1
+        #: Whether the harness keeps account of it; of a copy it does not.
+        self.watched = True
         self._born = 0
 
     def wall(self) -> int:
@@ -59,6 +63,30 @@ class Instance:
         self.world.note(f"{process.name} killed")
         if not self.processes:
             self.world.at(self.world.rng.randrange(3_000_000) + 1, self.ensure_running)
+
+    def back_up(self) -> None:
+        """The administrator copies the database."""
+        self.backups.append(self.backing.back_up(self))
+
+    def put_back(self) -> None:
+        """The program is stopped, its database replaced by one of the backups; it starts a little later."""
+        for process in list(self.processes):
+            self.crash(process)
+        self.world.note(f"{self.label} put back")
+        self.world.restores += 1
+        self.restored_at = self.world.now
+        self.backing.put_back(self, self.world.rng.choice(self.backups))
+        self.world.oracle.restored(self)
+
+    def copied(self) -> Instance:
+        """A second program with a copy of the database, its identity and its password. Nobody works in it."""
+        copy = Instance(self.world, self.index, list(self.links.values()), self.backing)
+        copy.backing.put_back(copy, self.backing.back_up(self))
+        copy.watched = False
+        copy._born = 1000 * (1 + len(self.world.clones))
+        self.world.note(f"{self.label} copied")
+        copy.start()
+        return copy
 
     def ensure_running(self) -> None:
         if not self.processes and not self.dead:
@@ -157,7 +185,8 @@ class Process:
             return None
         finally:
             self.backend.fuse, self.backend.before_commit = None, False
-            world.oracle.observe(self.instance, self.backend.touched)
+            if self.instance.watched:
+                world.oracle.observe(self.instance, self.backend.touched)
         if 2 * crash <= fate < 3 * crash:
             self.instance.crash(self)
         return result

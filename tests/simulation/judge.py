@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from syncapp.core.changes import Entry, Record
 from syncapp.core.clock import sees
-from syncapp.core.mapping import Kind
-from syncapp.store import parked
-from syncapp.store.base import ProblemRow
-from tests.simulation.oracle import Oracle, Ref, Stamp, Violation
+from syncapp.core.mapping import Direction, Kind
+from syncapp.core.rules import SIDED, Merge, Policy
+from tests.simulation.joined import account_fault, count_fault, died, lost_elements, parts_behind, value_fault
+from tests.simulation.oracle import Oracle, Ref, Stamp, Violation, accounted
+from tests.simulation.reasons import Parked, Reasons
 from tests.simulation.schema import SPECS, TABLES, Key
 from tests.simulation.topology import LinkPlan
 
@@ -19,33 +20,11 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-class Parked:
-    """A problem with what it holds."""
-
-    def __init__(self, row: ProblemRow, root: bytes, table: str) -> None:
-        self.row = row
-        self.root = root
-        self.table = table
-        self.change = parked.unpack(row.uid, row.table, row.payload)
-
-    @property
-    def code(self) -> str:
-        return self.row.code
-
-    def holds(self, field: int, stamp: Stamp) -> bool:
-        """Whether the value with this stamp is kept here."""
-        cell = self.change.cells.get(field)
-        return cell is not None and cell.version is not None and cell.version.stamp == stamp
-
-    def __repr__(self) -> str:
-        return f"{self.row} {self.change}"
-
-
-class Judge:
+class Judge(Reasons):
     """Judges a world at rest, once."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        super().__init__(world)
         self.oracle: Oracle = world.oracle
         self.parent: dict[bytes, bytes] = {}
         self.unify()
@@ -64,7 +43,11 @@ class Judge:
                 self.judge_receipts(link, here, there)
         for instance in self.world.reached:
             self.judge_rows(instance)
+            if self.world.traits.restores and (fault := count_fault(self, instance)):
+                raise Violation(f"G1: {instance.label}: {fault}")
         self.judge_edits()
+        if self.world.traits.deaths and not self.world.restores:
+            self.judge_lives()
 
     # -- names ----------------------------------------------------------------------------------------------
 
@@ -175,7 +158,7 @@ class Judge:
                 raise Violation(f"§8: two rows for one record, and no problem says so: {record}")
             return self.excuse("ambiguous")
         if self.dead[there.index].get(root):
-            return self.excuse("deleted there")
+            return self._judge_death(link, here, there, record)
         waiting = [p for p in self.problems[there.index].get((link.number, root), ()) if not p.row.field]
         if not waiting:
             table = here.numbers.table_name[record.table]
@@ -186,9 +169,56 @@ class Judge:
             entry = record.entries.get(here.numbers.field[key])
             problems = self.problems[there.index][link.number, root]
             field = there.numbers.field[key]
-            if entry and not any(problem.holds(field, entry.version.stamp) for problem in problems):
+            kept = any(problem.holds(field, entry.version.stamp) for problem in problems) if entry else True
+            if SPECS[key].merge is Merge.VALUE and not kept:
                 raise Violation(f"G13: {there.label} does not keep {key} of {record}: {problems}")
         return self.excuse("parked record")
+
+    def _judge_death(self, link: LinkPlan, here: Instance, there: Instance, record: Record) -> None:
+        """G11: a record that is dead there is dead here too, where deletions are told, or has to wait here."""
+        root = self.root(record.uid)
+        table = here.numbers.table_name[record.table]
+        if not link.mortal(there.index, table).sends:
+            return self.excuse("deleted there")
+        if any(not p.row.field for p in self.problems[there.index].get((link.number, root), ())):
+            return self.excuse("parked record")  # it is to come back there
+        waiting = self.problems[here.index].get((link.number, root), ())
+        status = here.numbers.life[table][0]
+        if not any(status in p.change.cells for p in waiting):
+            grave = self.dead[there.index][root]
+            raise Violation(
+                f"G11: {there.label} has deleted what lives in {here.label}: {record} {grave} {waiting}"
+            )
+        return self.excuse("deletion waits")
+
+    def judge_lives(self) -> None:
+        """G11: two-way everywhere, a record lives exactly if its newest edit is above its newest deletion."""
+        deaths: dict[bytes, Stamp] = {}
+        lives: dict[bytes, Stamp] = {}
+        for found, noted in ((deaths, self.oracle.deaths), (lives, self.oracle.lives)):
+            for uid, stamp in noted.items():
+                root = self.root(uid)
+                found[root] = max(stamp, found.get(root, stamp))
+        both = {table: self._two_way(table) for table in TABLES}
+        for root, death in deaths.items():
+            if self._all_problems(root):
+                continue
+            for instance in self.world.instances:
+                found = self.alive[instance.index].get(root) or self.dead[instance.index].get(root) or ()
+                if not found or not both[instance.numbers.table_name[found[0].table]]:
+                    continue
+                alive = bool(self.alive[instance.index].get(root))
+                if alive != (lives[root] > death):
+                    said = "lives" if alive else "is dead"
+                    raise Violation(f"G11: {said} in {instance.label}: {death} {lives[root]} {found}")
+
+    def _two_way(self, table: str) -> bool:
+        """Whether records of the table, all of their fields and their deletions go everywhere."""
+        return all(
+            link.mortal(link.active, table) is Direction.BOTH
+            and all(link.ways[table, spec.name] is Direction.BOTH for spec in TABLES[table])
+            for link in self.world.links
+        )
 
     def _all_problems(self, root: bytes) -> list[Parked]:
         return [p for by_key in self.problems for (_, r), ps in by_key.items() if r == root for p in ps]
@@ -206,6 +236,9 @@ class Judge:
         self.oracle.judged += 1
         mine = record.entries.get(here.numbers.field[key])
         its = other.entries.get(there.numbers.field[key])
+        if SPECS[key].merge is not Merge.VALUE:
+            self._judge_joined(ours, theirs, key, waiting)
+            return
         both = link.flows(key, there.index)
         if mine is None:
             if its is None and both and self.value(*ours, key) != self.value(*theirs, key):
@@ -215,17 +248,71 @@ class Judge:
             if self.value(*ours, key) != self.value(*theirs, key):
                 raise Violation(f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
             return
+        if its is not None and both and self.world.traits.policies.get(key) in (*SIDED, Policy.ASK):
+            self._judge_ruled(link, ours, theirs, key, waiting)
+            return
         if its is not None and self._later(its, mine, both=both):
             if both and not self._kept_back(link, here, key, record, its):
                 raise Violation(f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)}")
             return
         field = there.numbers.field[key]
+        if self._may_have_gone(key, record):
+            self.excuse("lost with the record")
+            return
         if not any(problem.holds(field, mine.version.stamp) for problem in waiting):
             raise Violation(
                 f"G1: {key} of {here.label} is not at {there.label}: "
                 f"{self.show(*ours, key)} – {self.show(*theirs, key)} {waiting}"
             )
         self.excuse("parked field")
+
+    def _may_have_gone(self, key: Key, record: Record) -> bool:
+        """Whether a program may have deleted the record and got it back from one that may not send the field."""
+        one_way = any(link.ways[key] is not Direction.BOTH for link in self.world.links)
+        return one_way and died(self, self.root(record.uid))
+
+    def _judge_ruled(
+        self,
+        link: LinkPlan,
+        ours: tuple[Instance, Record],
+        theirs: tuple[Instance, Record],
+        key: Key,
+        waiting: list[Parked],
+    ) -> None:
+        """Two versions of a field with a policy of its own, which flows both ways: each waits at the other program.
+
+        A question must be asked on both sides, as long as nobody has decided on either.
+        """
+        (here, record), (there, other) = ours, theirs
+        mine, its = record.entries[here.numbers.field[key]], other.entries[there.numbers.field[key]]
+        held = any(p.holds(there.numbers.field[key], mine.version.stamp) for p in waiting)
+        back = self._kept_back(link, here, key, record, its)
+        asks = self.world.traits.policies[key] is Policy.ASK
+        if not (held and back) if asks else not (held or back):
+            raise Violation(
+                f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)} "
+                f"{waiting} {self.problems[here.index].get((link.number, self.root(record.uid)))}"
+            )
+        self.excuse("question" if asks else "parked field")
+
+    def _judge_joined(
+        self,
+        ours: tuple[Instance, Record],
+        theirs: tuple[Instance, Record],
+        key: Key,
+        waiting: list[Parked],
+    ) -> None:
+        """Every part of a sum or union that is here is there, or a later one of its author."""
+        (here, record), (there, other) = ours, theirs
+        mine = record.entries.get(here.numbers.field[key])
+        if mine is None:
+            return
+        missing = parts_behind(self, here, key, mine, other.entries.get(there.numbers.field[key]))
+        if not missing:
+            return
+        if not any(problem.row.field in (0, there.numbers.field[key]) for problem in waiting):
+            raise Violation(f"G1: {there.label} lacks {missing} of {key} of {here.label}: {mine} {other}")
+        self.excuse("parked part")
 
     def _later(self, its: Entry, mine: Entry, *, both: bool) -> bool:
         """Whether the value there stands rightly in the place of ours."""
@@ -239,84 +326,6 @@ class Judge:
     def show(self, instance: Instance, record: Record, key: Key) -> str:
         entry = record.entries.get(instance.numbers.field[key])
         return f"{instance.label}{record.pk} {self.value(instance, record, key)!r} {entry}"
-
-    # -- problems -------------------------------------------------------------------------------------------
-
-    def judge_problems(self, link: LinkPlan, here: Instance, source: Instance) -> None:
-        """G13: a problem that remains has a reason that still holds, and holds what stands at the source."""
-        for (number, root), problems in self.problems[here.index].items():
-            if number != link.number:
-                continue
-            for problem in problems:
-                self._judge_reason(link, here, source, problem)
-                mine = self.alive[here.index].get(root, ())
-                undecided = problem.code == "busy"
-                if len(mine) == 1 and not undecided and not self._lacks(here, problem, mine[0]):
-                    raise Violation(f"G13: {here.label} keeps what it has: {problem} {mine[0]}")
-
-    def _lacks(self, here: Instance, problem: Parked, record: Record) -> bool:
-        """Whether the problem holds a value that the record has not seen."""
-        return any(
-            cell.version is not None
-            and (record.entries.get(field) is None or not sees(record.entries[field].version, cell.version))
-            for field, cell in problem.change.cells.items()
-        )
-
-    def _judge_reason(self, link: LinkPlan, here: Instance, source: Instance, problem: Parked) -> None:
-        database = here.database
-        match problem.code:
-            case "missing_target" | "target_deleted":
-                self._judge_missing(link, here, source, problem)
-            case "not_unique":
-                taken = [
-                    (field, cell.value)
-                    for field, cell in problem.change.cells.items()
-                    if SPECS[here.numbers.key[field]].unique and cell.value is not None
-                ]
-                own = database.records.get(database.by_uid.get(problem.row.uid, 0))
-                rows = [
-                    row
-                    for pk, row in database.tables[problem.row.table].items()
-                    if own is None or pk != own.pk
-                ]
-                if not any(row.get(field) == value for row in rows for field, value in taken):
-                    raise Violation(f"G6: {here.label} says not unique, but nobody has it: {problem}")
-            case "ambiguous":
-                rows = self.alive[here.index].get(problem.root, [])
-                if len(rows) == 1:
-                    raise Violation(f"G6: called ambiguous, but known by another name: {problem}")
-                if not rows and not self._matched(here, problem):
-                    raise Violation(f"G6: called ambiguous, but nothing matches: {problem}")
-            case "busy" if here.locked:
-                pass
-            case "value" if here.refused:
-                if not any(
-                    cell.value in here.refused for cell in problem.change.cells.values() if _text(cell.value)
-                ):
-                    raise Violation(f"G6: {here.label} refuses what it could take: {problem}")
-            case "unknown_record":
-                if self.alive[source.index].get(problem.root):
-                    raise Violation(f"G6: {here.label} still asks for {problem}")
-            case _:
-                raise Violation(f"G6: problem without a reason: {problem}")
-
-    def _judge_missing(self, link: LinkPlan, here: Instance, source: Instance, problem: Parked) -> None:
-        """What is waited for is not here, and cannot be: it is gone, or parked itself."""
-        target = problem.row.waits_for or b""
-        number = here.database.by_uid.get(target)
-        if number is not None and here.database.records[number].alive:
-            raise Violation(f"G6: {here.label} waits for what is here: {problem}")
-        root = self.root(target)
-        if self.dead[here.index].get(root) or not self.alive[source.index].get(root):
-            return
-        if not any(not p.row.field for p in self.problems[here.index].get((link.number, root), ())):
-            raise Violation(f"G6: {here.label} waits for what {source.label} never sent: {problem}")
-
-    def _matched(self, here: Instance, problem: Parked) -> bool:
-        """Whether a row here has the natural key of the parked record, whatever its case."""
-        keys = {f: c.value for f, c in problem.change.cells.items() if SPECS[here.numbers.key[f]].unique}
-        rows = here.database.tables[problem.row.table].values()
-        return any(_same(row.get(field), value) for row in rows for field, value in keys.items())
 
     # -- accounts -------------------------------------------------------------------------------------------
 
@@ -341,12 +350,14 @@ class Judge:
             for pk, row in rows.items():
                 number = database.by_pk.get((table, pk))
                 if number is None:
-                    if not database.setup.captured & row.keys():
+                    if not database.setup.captured & row.keys() & numbers.key.keys():
                         continue
                     raise Violation(f"G3: {instance.label}: a row that nobody knows: {table} {pk} {row}")
                 record = database.records[number]
                 for field, value in row.items():
-                    key = numbers.key[field]
+                    key = numbers.key.get(field)
+                    if key is None:
+                        continue
                     self._judge_standing(instance, record, key, value)
                     if SPECS[key].kind is not Kind.TEXT or value is None:
                         continue
@@ -357,6 +368,9 @@ class Judge:
                         raise Violation(f"G7: {key} {value!r} leaked to {instance.label}: {record}")
 
     def _judge_standing(self, instance: Instance, record: Record, key: Key, value: Any) -> None:
+        if SPECS[key].merge is not Merge.VALUE:
+            self._judge_made(instance, record, key, value)
+            return
         entry = record.entries.get(instance.numbers.field[key])
         if entry is None:
             return
@@ -366,27 +380,19 @@ class Judge:
         ):
             raise Violation(f"G1: {instance.label} has {key} {value!r}, but {entry} is {known}")
 
+    def _judge_made(self, instance: Instance, record: Record, key: Key, value: Any) -> None:
+        """G1: what stands there is what the parts make, and those say what the program's users did."""
+        fault = value_fault(self, instance, record, key, value)
+        if not fault and SPECS[key].merge is Merge.SUM:
+            fault = account_fault(self, instance, record, key)
+        elif not fault and (lost := lost_elements(self, instance, record, key, value)):
+            fault = f"nobody took out {lost}"
+        if fault:
+            raise Violation(f"G1: {key} of {instance.label}{record.pk}: {fault}: {record}")
+
     def judge_edits(self) -> None:
         """G13: every value that a user wrote is final, was knowingly replaced, or is kept."""
-        kept: set[tuple[Key, Any]] = set()
-        standing: set[tuple[Key, Any]] = set()
-        for instance in self.world.instances:
-            key_of = instance.numbers.key
-            kept.update(
-                (key_of[row.field], row.lost) for row in instance.database.conflicts if _text(row.lost)
-            )
-            for rows in instance.database.tables.values():
-                for row in rows.values():
-                    standing.update((key_of[field], value) for field, value in row.items() if _text(value))
-        known = kept | standing | self.oracle.replaced
+        known = accounted(self.world)
         for edit in self.oracle.edits:
             if ((edit.table, edit.name), edit.value) not in known:
                 raise Violation(f"G13: an edit is gone without a trace: {edit}")
-
-
-def _same(one: Any, other: Any) -> bool:
-    return one is not None and other is not None and str(one).casefold() == str(other).casefold()
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)

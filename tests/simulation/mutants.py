@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from syncapp.core import clock, merge
+from syncapp.core import clock, liveness, merge, parts, rules
 from syncapp.core.changes import Entry
 from syncapp.core.clock import Version
+from syncapp.core.rules import Policy
 from syncapp.core.session import Session
 from syncapp.core.streaming import Sender
-from syncapp.store import apply, feed, sealing, store
+from syncapp.store import apply, choices, combining, feed, graves, joining, runs, sealing, store, waited
 from syncapp.store.ledger import Ledger
 from syncapp.store.memory import MemoryBackend
 from tests.simulation.faults import FaultyBackend
 from tests.simulation.network import Weather
 from tests.simulation.oracle import Violation
 from tests.simulation.topology import PAIR, Pairs
+from tests.simulation.traits import Traits
 from tests.simulation.world import Plan, World
 
 LOSSY = Weather(lossy=True, delay=50_000, drop=0.15, double=0.1, reorder=0.3)
@@ -32,12 +34,14 @@ Patch = pytest.MonkeyPatch
 
 
 class Mutant(NamedTuple):
-    """A bug, and within how many seeds it must be caught; ``plan`` and ``links`` where ordinary worlds are too mild."""
+    """A bug, and within how many seeds it must be caught; ``plan``, ``links`` and ``traits`` where ordinary worlds are
+    too mild."""
 
     put: Callable[[Patch], None]
     seeds: int
     plan: Plan | None
     links: Pairs | None
+    traits: Traits | None
 
     @property
     def name(self) -> str:
@@ -50,7 +54,7 @@ class Mutant(NamedTuple):
             for seed in range(self.seeds):
                 plan = msgspec.structs.replace(self.plan) if self.plan else None
                 try:
-                    World(seed, plan, self.links).run()
+                    World(seed, plan, self.links, traits=self.traits).run()
                 except Violation:
                     return seed
         return None
@@ -60,12 +64,15 @@ MUTANTS: list[Mutant] = []
 
 
 def mutant(
-    seeds: int = 100, plan: Plan | None = None, links: Pairs | None = None
+    seeds: int = 100,
+    plan: Plan | None = None,
+    links: Pairs | None = None,
+    traits: Traits | None = None,
 ) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     """Add the bug to those that must be caught."""
 
     def add(put: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        MUTANTS.append(Mutant(put, seeds, plan, links))
+        MUTANTS.append(Mutant(put, seeds, plan, links, traits))
         return put
 
     return add
@@ -197,3 +204,97 @@ def new_value_under_old_stamp(patch: Patch) -> None:
 def via_forgotten(patch: Patch) -> None:
     """An applied value does not remember the link that it came by."""
     patch.setattr(apply, "Entry", lambda version, seq, via, parts=(): Entry(version, seq, 0, parts))
+
+
+@mutant(traits=Traits(joined=True))
+def sums_are_chosen_between(patch: Patch) -> None:
+    """Of two sums the later one stays, with what it knew of the other."""
+
+    def later(one: parts.Parts, other: parts.Parts) -> parts.Parts:
+        return max(one, other, key=lambda found: max((part[1] for part in found), default=0))
+
+    patch.setattr(joining, "join_parts", later)
+
+
+@mutant(traits=Traits(joined=True))
+def removals_are_no_parts(patch: Patch) -> None:
+    """What is taken out of a union is forgotten, so that whoever has it still brings it back."""
+    original = parts.change_union
+
+    def change(known: parts.Parts, added: Any, removed: Any, origin: bytes, time: int) -> parts.Parts:
+        left = tuple(part for part in known if part[0] not in removed)
+        return original(left, added, (), origin, time)
+
+    patch.setattr(combining, "change_union", change)
+
+
+#: Everybody edits the same records and decides about them.
+RULED = Traits(policies={("client", "name"): Policy.ASK, ("client", "note"): Policy.PASSIVE})
+QUARRELS = Plan(deeds=60, pace=100_000, weather=Weather(delay=300_000))
+
+
+@mutant(plan=QUARRELS, links=PAIR, traits=RULED)
+def everybody_is_the_side_that_wins(patch: Patch) -> None:
+    """Under a policy with sides each program takes itself for the one whose value stays."""
+    patch.setattr(
+        apply, "stance", lambda policy, *, active: rules.stance(policy, active=policy is Policy.ACTIVE)
+    )
+
+
+@mutant(plan=QUARRELS, links=PAIR, traits=RULED)
+def answers_see_nothing(patch: Patch) -> None:
+    """An answer to a question is an edit that knows nothing of the other program's value."""
+    original = choices.Decision
+
+    def decision(uid: bytes, field: int, value: Any, seen: Any = (), **options: Any) -> Any:
+        return original(uid, field, value, (), **options)
+
+    patch.setattr(choices, "Decision", decision)
+
+
+@mutant(plan=QUARRELS, links=PAIR, traits=RULED)
+def answers_keep_no_loser(patch: Patch) -> None:
+    """What an answer did not take is not kept."""
+    original = choices.portable_rows
+
+    def rows(backend: Any, setup: Any, numbering: Any, rows: Any) -> Any:
+        return [row for row in original(backend, setup, numbering, rows) if row.resolved != "decided"]
+
+    patch.setattr(choices, "portable_rows", rows)
+
+
+MORTAL = Traits(deaths=True)
+DEATHS = Plan(deeds=50, pace=100_000, weather=Weather(delay=300_000))
+
+
+@mutant(plan=DEATHS, links=((1, 0), (1, 2)), traits=MORTAL)
+def late_edits_revive(patch: Patch) -> None:
+    """Any edit that a deletion had not seen brings the record back, however old it is."""
+
+    def on_edits(grave: Version | None, edits: Any) -> Any:
+        newer, lost = liveness.on_edits(grave, edits)
+        return newer + [edits[field] for field in lost], ()
+
+    patch.setattr(graves, "on_edits", on_edits)
+
+
+@mutant(300, plan=DEATHS, links=((1, 0), (1, 2), (3, 1)), traits=MORTAL)
+def what_met_a_grave_is_not_told_again(patch: Patch) -> None:
+    """A program whose edit came too late for one that brings the record back by another way says nothing of it."""
+    patch.setattr(graves.Graves, "missed", lambda self, write: [])
+
+
+PUT_BACK = Traits(joined=True, restores=True)
+SLOW = Plan(deeds=60, pace=400_000, work=300_000, weather=Weather(delay=800_000))
+
+
+@mutant(plan=SLOW, links=PAIR, traits=PUT_BACK)
+def edits_after_a_restore_are_stamped_as_before(patch: Patch) -> None:
+    """A program that may have been put back from a backup goes on in its epoch before anybody has told it."""
+    patch.setattr(runs.Run, "origin", lambda self, backend, origin: origin)
+
+
+@mutant(300, plan=SLOW, links=PAIR, traits=PUT_BACK)
+def what_waited_is_counted_twice(patch: Patch) -> None:
+    """What was added to a sum before the backup was made, and sealed after it, is added once more."""
+    patch.setattr(waited.Waited, "take_out", lambda self, place, parts, came, places: parts)

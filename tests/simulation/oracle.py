@@ -11,8 +11,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncapp.core.changes import Batch, Record, Row, RowKind
-from syncapp.core.clock import instance_of
+from syncapp.core.clock import Version, instance_of, sees
 from syncapp.core.mapping import Kind
+from syncapp.core.rules import SIDED, Merge
+from tests.simulation.joined import Accounts
 from tests.simulation.schema import SPECS, Key, Spec
 from tests.simulation.topology import LinkPlan, reach
 
@@ -45,6 +47,33 @@ class Violation(AssertionError):
     """An invariant does not hold."""
 
 
+def accounted(world: World) -> set[tuple[Key, Any]]:
+    """The texts that stand somewhere, that lost and are kept, or that somebody saw and replaced."""
+    known = set(world.oracle.replaced)
+    for instance in world.instances:
+        database, key_of = instance.database, instance.numbers.key
+        for row in database.conflicts:
+            if isinstance(row.lost, dict):  # edits that were lost with their record
+                table = instance.numbers.table_name[row.table]
+                known.update(((table, name), value) for name, value in row.lost.items() if _text(value))
+            if row.field in key_of:
+                kept = (row.lost, row.won) if row.resolved == "restored" else (row.lost,)
+                known.update((key_of[row.field], value) for value in kept if _text(value))
+        for gone in database.archive:
+            table = gone.label.rpartition(".")[2].lower()
+            known.update(((table, name), value) for name, value in gone.values.items() if _text(value))
+        for rows in database.tables.values():
+            for values in rows.values():
+                known.update(
+                    (key_of[f], value) for f, value in values.items() if f in key_of and _text(value)
+                )
+    return known
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 class Oracle:
     """Watches all programs of a world."""
 
@@ -52,6 +81,10 @@ class Oracle:
         self.world = world
         self.history: dict[tuple[bytes, Key], dict[Stamp, list[Any]]] = defaultdict(dict)
         self.edits: list[Edit] = []
+        self.accounts = Accounts()
+        #: uid → the newest stamp of a deletion, and the newest of an edit or of a word "alive"
+        self.deaths: dict[bytes, Stamp] = {}
+        self.lives: dict[bytes, Stamp] = {}
         self.replaced: set[tuple[Key, str]] = set()  # values that a user saw and replaced
         self.authors: dict[tuple[Key, Any], set[int]] = defaultdict(set)
         self.rows: dict[tuple[int, str, str], bytes] = {}
@@ -97,6 +130,10 @@ class Oracle:
         """A user has written ``values`` over the row ``before`` (empty: created it)."""
         for name, value in values.items():
             key = (table, name)
+            if SPECS[key].merge is not Merge.VALUE:
+                old = before.get(instance.numbers.field[key])
+                place = (instance.index, table, pk)
+                self.accounts.wrote(place, key, old, value, created=not before)
             if SPECS[key].kind is not Kind.TEXT:
                 continue
             old = before.get(instance.numbers.field[key])
@@ -106,12 +143,33 @@ class Oracle:
             if not SPECS[key].unique:
                 self.edits.append(Edit(instance.index, table, pk, name, value))
 
+    def decided(
+        self, instance: Instance, key: Key, value: Any, *, new: tuple[str, str] | None = None
+    ) -> None:
+        """A person there has decided for ``value``; ``new`` (table, row): which nobody had written before."""
+        self.authors[key, value].add(instance.index)
+        if new is not None:
+            self.edits.append(Edit(instance.index, *new, key[1], value))
+
     def removed(self, instance: Instance, table: str, before: dict[int, Any]) -> None:
         """A user has removed the row ``before``, and with it what stood in it."""
         for number, value in before.items():
-            key = instance.numbers.key[number]
-            if SPECS[key].kind is Kind.TEXT:
+            key = instance.numbers.key.get(number)
+            if key is not None and SPECS[key].kind is Kind.TEXT:
                 self.replaced.add((key, value))
+
+    def restored(self, instance: Instance) -> None:
+        """The program's database went back. What nobody else has is lost, by rule; everything else is owed still."""
+        index, database = instance.index, instance.database
+        known = accounted(self.world)
+        self.edits = [edit for edit in self.edits if ((edit.table, edit.name), edit.value) in known]
+        self.accounts.restored(self.world)
+        self.seen[index] = {}
+        self._later[index] = set(database.records)
+        self.came = {place: came for place, came in self.came.items() if place[0] != index}
+        for link in instance.links:
+            self.world.delivered[index, link] = database.cursors[link].totals.received
+        self.world.batches.clear()
 
     # -- what programs do -----------------------------------------------------------------------------------
 
@@ -142,16 +200,34 @@ class Oracle:
         self, instance: Instance, record: Record, before: Record | None, row: dict[int, Any] | None
     ) -> None:
         known = before.entries if before is not None else {}
+        if self.world.traits.deaths:
+            self._note_life(instance, record)
         for field, entry in record.entries.items():
             old = known.get(field)
             key = instance.numbers.key.get(field)
-            if old == entry or key is None:
+            if old == entry or key is None or SPECS[key].merge is not Merge.VALUE:
                 continue
-            if old is not None and entry.version.stamp < old.version.stamp:
+            if old is not None and self._back(key, entry.version, old.version):
                 raise Violation(f"G4: {key} of {instance.label} goes back: {old} → {entry}")
             if row is not None:
                 value = self.token(instance, SPECS[key], row.get(field))
                 self._note(record.uid, key, entry.version.stamp, value)
+
+    def _note_life(self, instance: Instance, record: Record) -> None:
+        """Whether a record lives is a field like any other: see `core.liveness`."""
+        status = instance.numbers.life[instance.numbers.table_name[record.table]][0]
+        for field, entry in record.entries.items():
+            if field == status or field in instance.numbers.key:
+                ends = field == status and not record.alive
+                newest, stamp = self.deaths if ends else self.lives, entry.version.stamp
+                newest[record.uid] = max(stamp, newest.get(record.uid, stamp))
+
+    def _back(self, key: Key, new: Version, old: Version) -> bool:
+        """Whether a version must not take the place of another one. Where a side wins its stamp may be the smaller
+        one; then it has seen the loser."""
+        if self.world.traits.policies.get(key) in SIDED:
+            return not sees(new, old)
+        return new.stamp < old.stamp
 
     def _note(self, uid: bytes, key: Key, stamp: Stamp, value: Any) -> None:
         values = self.history[uid, key].setdefault(stamp, [])
@@ -175,16 +251,31 @@ class Oracle:
         peer = self.world.instances[link.peer_of(source.index)]
         database, numbers = source.database, source.numbers
         for section in batch.sections:
-            keys = [numbers.key[column] for column in section.columns]
-            for key in keys:
-                if not link.flows(key, source.index):
-                    raise Violation(f"G7: {source.label} tells {peer.label} of {key} over link {link.number}")
+            for column in section.columns:
+                if not self._may_tell(link, source, column):
+                    what = numbers.key.get(column, "lives")
+                    raise Violation(
+                        f"G7: {source.label} tells {peer.label} of {what} over link {link.number}"
+                    )
             for row in section.rows:
                 if row.kind != RowKind.FIELDS:
                     continue
                 number = database.by_uid[row.uid]
+                if self.world.restores or self.world.clones or database.records[number].uid in self.deaths:
+                    continue  # it goes again, or came by another way than before
                 for field, stamp in self._stamps(batch, row, section.columns):
+                    if field not in numbers.key or SPECS[numbers.key[field]].merge is not Merge.VALUE:
+                        continue  # what is joined goes back too, until both are the same
                     self._no_echo(link, source, peer, number, field, stamp)
+
+    def _may_tell(self, link: LinkPlan, source: Instance, column: int) -> bool:
+        """Whether a column may be in a batch of ``source``."""
+        key = source.numbers.key.get(column)
+        if key is not None:
+            return link.flows(key, source.index)
+        table = next(table for table, life in source.numbers.life.items() if column in life)
+        dated = column == source.numbers.life[table][1]
+        return (link.dated if dated else link.mortal)(source.index, table).sends
 
     def _no_echo(
         self, link: LinkPlan, source: Instance, peer: Instance, number: int, field: int, stamp: Stamp
@@ -218,7 +309,9 @@ class Oracle:
                     continue
                 before = seen[number].entries if number in seen else {}
                 for column, stamp in self._stamps(batch, row, section.columns):
-                    key = peer.numbers.key[column]
+                    key = peer.numbers.key.get(column)
+                    if key is None or SPECS[key].merge is not Merge.VALUE:
+                        continue
                     field = instance.numbers.field[key]
                     entry, old = record.entries.get(field), before.get(field)
                     if entry and entry.version.stamp == stamp and (not old or old.version.stamp != stamp):
@@ -231,6 +324,8 @@ class Oracle:
     ) -> None:
         """§7: where a field only comes in, what was edited here in ignorance of the source's next value gives way."""
         place = (instance.index, record.id, key)
+        if self.world.restores or self.world.clones:
+            return  # what comes again is no next word of the source
         if self._given.get(place, (0, b"")) >= stamp:
             return
         self._given[place] = stamp

@@ -21,13 +21,16 @@ from django.db import models as orm
 from syncapp import models
 from syncapp.core.changes import Record, unpack_entries
 from syncapp.core.mapping import Direction, Kind
+from syncapp.core.rules import Merge, Policy
 from syncapp.store import catalogue, triggers
 from syncapp.store.base import ConflictRow, InstanceState, LinkCursors, ProblemRow, RowRefused, Setup, Values
 from syncapp.store.sql import SqlBackend
 from syncapp.store.sql.sqlite import SqliteDialect
+from tests.simulation.databases import KEYS_APART
 from tests.simulation.faults import faulty
-from tests.simulation.schema import MATCH_BY, SPECS, TABLES, Key
+from tests.simulation.schema import LIFE, MATCH_BY, SPECS, TABLES, Key
 from tests.simulation.sqlmodels import MODELS
+from tests.simulation.topology import deaths_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -50,6 +53,12 @@ class SqlNumbers:
             for name, table in found.items()
             for field in table.fields.values()
             if (name, field.name) in SPECS
+        }
+        self.life = {
+            name: tuple(
+                f.number for n in LIFE for f in table.fields.values() if f.description.system and f.name == n
+            )
+            for name, table in found.items()
         }
         self.table_name = {number: name for name, number in self.table.items()}
         self.key = {number: key for key, number in self.field.items()}
@@ -263,6 +272,10 @@ class SqlDatabase:
         ]
 
     @property
+    def archive(self) -> list[models.Archive]:
+        return self._look("archive", lambda: list(models.Archive.objects.using(self.using)))
+
+    @property
     def cursors(self) -> dict[int, LinkCursors]:
         links = models.Link.objects.using(self.using).values_list("pk", flat=True)
         return self._look("cursors", lambda: {link: self._backend.cursors(link) for link in links})
@@ -277,6 +290,8 @@ class SqlDatabase:
 
 class Sqlite:
     """Programs in SQLite databases in memory."""
+
+    many = False
 
     def __init__(self) -> None:
         self._templates: dict[int, tuple[Any, SqlNumbers]] = {}
@@ -348,6 +363,16 @@ class Sqlite:
         self._dialects[instance.index] = self.keep_time(connection, instance.wall)
         return SqlDatabase(using, numbers, random.Random(instance.world.rng.random()))
 
+    def back_up(self, instance: Instance) -> Any:
+        return self.save(connections[instance.database.using])
+
+    def put_back(self, instance: Instance, backup: Any) -> None:
+        using = instance.database.using
+        self.load(connections[using], backup)
+        catalogue._kept.pop(using, None)
+        apart = instance.world.restores * KEYS_APART
+        instance.database.run(f"UPDATE sqlite_sequence SET seq = seq + {apart} WHERE name LIKE 'sim_%'")
+
     def connect(self, instance: Instance) -> Any:
         database = instance.database
 
@@ -403,5 +428,22 @@ def _configure(instance: Instance, using: str, numbers: SqlNumbers) -> None:
             for key, way in plan.mapped(instance.index).items()
             if way != Direction.OFF
         )
+        if instance.world.traits.deaths:
+            models.Mapping.objects.using(using).bulk_create(
+                models.Mapping(link=link, field_id=number, direction=way.value)
+                for table, ways in deaths_of(plan, instance.index).items()
+                for number, way in zip(numbers.life[table], ways, strict=True)
+                if way != Direction.OFF
+            )
+    policies = instance.world.traits.policies
+    models.Rule.objects.using(using).bulk_create(
+        models.Rule(
+            field_id=numbers.field[key],
+            policy=policies.get(key, Policy.LATEST).value,
+            merge=spec.merge.value,
+        )
+        for key, spec in SPECS.items()
+        if spec.merge is not Merge.VALUE or key in policies
+    )
     catalogue.bump(using)
     triggers.install_all(using)

@@ -45,6 +45,17 @@ class Order(models.Model):
         db_table = "sim_order"
 
 
-MODELS: dict[str, type[models.Model]] = {"client": Client, "tag": Tag, "order": Order}
+class Stock(models.Model):
+    item = models.CharField(max_length=50, null=True, unique=True)
+    amount = models.BigIntegerField()
+    groups = models.ManyToManyField(Tag, db_table="sim_stock_groups", related_name="+")
+
+    class Meta:
+        app_label = "testapp"
+        managed = False
+        db_table = "sim_stock"
+
+
+MODELS: dict[str, type[models.Model]] = {"client": Client, "tag": Tag, "order": Order, "stock": Stock}
 #: For ``SYNCAPP_TABLES``.
 OFFERED = [model._meta.label for model in MODELS.values()]

@@ -5,9 +5,12 @@ Smaller cases of the same bugs, without a world around them, stand beside their 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.simulation.network import Weather
+from tests.simulation.traits import Traits
 from tests.simulation.world import Plan, World
 
 LOSSY = Weather(lossy=True, delay=50_000, drop=0.15, double=0.1, reorder=0.3)
@@ -16,7 +19,7 @@ LOSSY = Weather(lossy=True, delay=50_000, drop=0.15, double=0.1, reorder=0.3)
 @pytest.mark.parametrize("seed", [4, 30, 32])
 def test_a_change_of_a_record_that_moved_on_was_passed_over(seed: int) -> None:
     """Bounded reads passed a field's number while its record already stood further on (tests/store/test_feed.py)."""
-    World(seed).run()
+    World(seed, traits=Traits()).run()
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -45,13 +48,13 @@ def test_the_account_after_a_lost_acknowledgement(seed: int) -> None:
 @pytest.mark.parametrize("seed", [533])
 def test_the_account_of_a_batch_that_came_twice(seed: int) -> None:
     """Its acknowledgement confirmed nothing new and was lost: no pong told of it (tests/core/test_session.py)."""
-    World(seed).run()
+    World(seed, traits=Traits()).run()
 
 
 @pytest.mark.parametrize("seed", [353])
 def test_a_dead_record_is_known_by_names_that_come_too_late(seed: int) -> None:
     """A superseded change brought another name; the next under it made a new row (tests/store/test_deletions.py)."""
-    World(seed).run()
+    World(seed, traits=Traits()).run()
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -62,3 +65,52 @@ def test_crashes_in_every_other_step(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_clocks_that_jump_all_the_time(seed: int) -> None:
     World(seed, Plan(jump=1.0, deeds=60)).run()
+
+
+# -- traits: each as the world that showed it -------------------------------------------------------------------
+
+
+def live(seed: int, **traits: Any) -> None:
+    World(seed, traits=Traits(**traits)).run()
+
+
+@pytest.mark.parametrize("seed", [1034, 2643])
+def test_edits_that_met_a_grave_were_lost_when_the_record_came_back(seed: int) -> None:
+    """Nobody told them again to the program that had deleted the record (tests/store/test_deletions.py)."""
+    live(seed, deaths=True)
+
+
+@pytest.mark.parametrize("seed", [1900, 2013])
+def test_graves(seed: int) -> None:
+    """A peer that was never told of a death, and edits that were known before it (tests/store/test_deletions.py)."""
+    live(seed, deaths=True)
+
+
+@pytest.mark.parametrize("seed", [11465])
+def test_names_of_records_that_come_back(seed: int) -> None:
+    """They were to be told when the record died; nothing was sent of it afterwards that they could go with."""
+    live(seed, deaths=True)
+
+
+@pytest.mark.parametrize("seed", [1776, 3494])
+def test_unions_of_records_that_come_back(seed: int) -> None:
+    """Their elements were not told further, or fell out of the row (tests/store/test_deletions.py)."""
+    live(seed, deaths=True, joined=True)
+
+
+@pytest.mark.parametrize("seed", [221, 762, 1283])
+def test_what_waited_in_a_backup_was_counted_twice(seed: int) -> None:
+    """Sealed by both lives of the database, under two origins (tests/store/test_restore.py)."""
+    live(seed, joined=True, restores=True)
+
+
+@pytest.mark.parametrize("seed", [306])
+def test_a_restored_programs_own_edits_that_came_by_another_way(seed: int) -> None:
+    """They counted as known to it (tests/store/test_restore.py)."""
+    live(seed, restores=True)
+
+
+@pytest.mark.parametrize("seed", [66, 1335])
+def test_a_restored_program_was_taken_for_a_copy(seed: int) -> None:
+    """Its peer's refusal came before its own look at the peer's hello (tests/store/test_twins.py)."""
+    live(seed, joined=seed == 1335, restores=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from syncapp.core.mapping import Direction
-from tests.simulation.schema import SPECS, TABLES, Key, Spec, Ways
+from tests.simulation.schema import PLAIN, SPECS, TABLES, Deaths, Key, Spec, Ways
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -40,8 +40,12 @@ def mirrored(way: Direction) -> Direction:
 class LinkPlan:
     """A link as both programs know it: who dials whom, and the way of each field as seen from the active one.
 
-    ``wide``: fields that one side's mapping lets through both ways although the other's does not.
+    ``wide``: fields that one side's mapping lets through both ways although the other's does not. ``deaths``: the way
+    of deletions, as seen from the active program; of each table no wider than that of what its records need, since a
+    program that is told that a record lives must be told the record.
     """
+
+    deaths = Direction.OFF
 
     def __init__(
         self,
@@ -73,6 +77,25 @@ class LinkPlan:
         offers = self.offers(instance)
         return offers if instance == self.active else {key: mirrored(way) for key, way in offers.items()}
 
+    def mortal(self, instance: int, table: str) -> Direction:
+        """The way of the table's deletions as seen from ``instance``."""
+        way = narrow(self.deaths, self.whole(table))
+        return way if instance == self.active else mirrored(way)
+
+    def dated(self, instance: int, table: str) -> Direction:
+        """The way of *time added*, without which there is none for deletions, as seen from ``instance``."""
+        if self.mortal(instance, table) is Direction.OFF:
+            return Direction.OFF
+        return self.whole(table) if instance == self.active else mirrored(self.whole(table))
+
+    def whole(self, table: str) -> Direction:
+        """The way of all that a record of the table needs, as seen from the active program."""
+        way = Direction.BOTH
+        for spec in TABLES[table]:
+            if spec.structural:
+                way = narrow(way, self.ways[table, spec.name])
+        return way
+
     def table_flows(self, table: str, source: int) -> bool:
         """Whether records of the table travel from ``source`` to its peer."""
         return any(self.flows((table, spec.name), source) for spec in TABLES[table])
@@ -95,6 +118,17 @@ def reach(links: Iterable[LinkPlan], key: Key, source: int) -> frozenset[int]:
                     found.add(there)
                     todo.append(there)
     return frozenset(found)
+
+
+def deaths_of(link: LinkPlan, instance: int) -> Deaths:
+    """table → the ways of its fields of `schema.LIFE` as seen from ``instance``."""
+    return {table: (link.mortal(instance, table), link.dated(instance, table)) for table in TABLES}
+
+
+def shared_beside(links: Iterable[LinkPlan], link: LinkPlan, instance: int) -> set[Key]:
+    """The fields that ``instance`` shares both ways over another link than ``link`` as well."""
+    others = [other for other in links if other is not link and instance in (other.active, other.passive)]
+    return {key for other in others for key, way in other.mapped(instance).items() if way is Direction.BOTH}
 
 
 # -- drawing ------------------------------------------------------------------------------------------------
@@ -131,12 +165,16 @@ def draw_ways(rng: random.Random) -> Ways:
     """The way of each field over one link."""
     if rng.random() < 0.5:
         return DECLARED
-    tables = {table: rng.choices(_WAYS, (80, 8, 8, 4))[0] for table in TABLES}
-    for table, specs in TABLES.items():  # a record that needs another one goes only where that goes
-        for spec in specs:
+    tables = {table: rng.choices(_WAYS, (80, 8, 8, 4))[0] for table in PLAIN}
+    for table in PLAIN:  # a record that needs another one goes only where that goes
+        for spec in TABLES[table]:
             if spec.required and spec.target:
                 tables[table] = narrow(tables[table], tables[spec.target])
-    return {key: _draw_way(rng, spec, tables[key[0]], tables) for key, spec in SPECS.items()}
+    ways = {k: _draw_way(rng, spec, tables[k[0]], tables) for k, spec in SPECS.items() if k[0] in PLAIN}
+    for key, spec in SPECS.items():
+        if key not in ways:
+            ways[key] = narrow(spec.way, tables.get(spec.target, spec.way))
+    return ways
 
 
 def _draw_way(rng: random.Random, spec: Spec, table: Direction, tables: Mapping[str, Direction]) -> Direction:
@@ -149,6 +187,6 @@ def draw_links(rng: random.Random, pairs: Pairs) -> list[LinkPlan]:
     links = []
     for number, (active, passive) in enumerate(pairs, 1):
         ways = draw_ways(rng)
-        wide = {key: rng.random() < 0.5 for key in SPECS if rng.random() < 0.05}
+        wide = {key: rng.random() < 0.5 for key in SPECS if key[0] in PLAIN and rng.random() < 0.05}
         links.append(LinkPlan(number, active, passive, ways, wide))
     return links

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from syncapp import errors
 from syncapp.core.mapping import Kind
-from syncapp.store.base import RowRefused
-from tests.simulation.schema import SPECS, TABLES
+from syncapp.store.base import ASK, RowRefused
+from syncapp.store.choices import Answer
+from syncapp.store.store import Store
+from tests.simulation.oracle import Violation
+from tests.simulation.schema import PLAIN, SPECS, TABLES
 
 if TYPE_CHECKING:
-    from tests.simulation.instance import Instance
+    from tests.simulation.instance import Instance, Process
     from tests.simulation.world import World
 
 
@@ -32,6 +37,16 @@ class Users:
             (self.remove, world.plan.removals),
             (self.swap, 1),
         )
+        self.tables = list(PLAIN)
+        if world.traits.joined:
+            if not world.traits.restores:  # else everything that is done to stocks is counted
+                self.tables.append("stock")
+            self.deeds += ((self.create_stock, 8), (self.count, 16), (self.count_together, 8), (self.put, 8))
+
+        if world.traits.deaths:
+            self.deeds += ((self.remove, 6), (self.contend, 8))
+        if world.traits.policies:
+            self.deeds += ((self.quarrel, 15), (self.answer_somewhere, 15), (self.put_back, 5))
 
     def act(self) -> None:
         """Somebody does something somewhere."""
@@ -99,6 +114,48 @@ class Users:
         values = {"title": self.fresh(instance), "label": self.key(instance, "t")}
         self.insert(instance, "tag", values)
 
+    # -- sums and unions ------------------------------------------------------------------------------------
+
+    def create_stock(self, instance: Instance) -> None:
+        counted = self.world.traits.restores
+        values = {
+            "item": self.fresh(instance) if counted else self.key(instance, "i"),
+            "amount": 0 if counted else self.rng.randrange(50),
+            "groups": self.some_tags(instance),
+        }
+        self.insert(instance, "stock", values)
+
+    def count(self, instance: Instance) -> None:
+        """Something is taken from the stock or put into it."""
+        pk = self.some(instance, "stock")
+        if pk is not None:
+            self.change(instance, pk, self.rng.randrange(-9, 10))
+
+    def count_together(self, instance: Instance) -> None:
+        """Every program counts the same thing at nearly the same time."""
+        for other, pk in list(self.everywhere(instance, "stock", self.some(instance, "stock"))):
+            self.change(other, pk, self.rng.randrange(1, 10))
+
+    def change(self, instance: Instance, pk: str, change: int | None) -> None:
+        row = instance.database.tables[instance.numbers.table["stock"]][pk]
+        if self.world.traits.restores:
+            change = self.world.oracle.accounts.count(row[instance.numbers.field["stock", "item"]])
+        if change is not None:
+            amount = row[instance.numbers.field["stock", "amount"]] + change
+            self.write(instance, "stock", pk, {"amount": amount})
+
+    def put(self, instance: Instance) -> None:
+        """One thing is put into a group or taken out of it, here or everywhere at once."""
+        pk = self.some(instance, "stock")
+        places = self.everywhere(instance, "stock", pk) if self.rng.random() < 0.5 else [(instance, pk)]
+        for other, row in places:
+            tag = self.some(other, "tag")
+            if row is None or tag is None:
+                continue
+            held = other.database.tables[other.numbers.table["stock"]][row]
+            groups = set(held[other.numbers.field["stock", "groups"]])
+            self.write(other, "stock", row, {"groups": sorted(groups ^ {tag})})
+
     def create_order(self, instance: Instance) -> None:
         client = self.some(instance, "client")
         if client is None:
@@ -121,7 +178,7 @@ class Users:
             self.insert(instance, "order", {**values, "client": child, "payer": parent})
 
     def update(self, instance: Instance) -> None:
-        table = self.rng.choice(list(TABLES))
+        table = self.rng.choice(self.tables)
         pk = self.some(instance, table)
         if pk is not None:
             count = self.rng.choice((1, 1, 1, 2, 3))
@@ -136,6 +193,8 @@ class Users:
             if not spec.required and self.rng.random() < 0.3:
                 return None
             return self.some(instance, spec.target)
+        if spec.kind is Kind.INTEGER:
+            return self.rng.randrange(-50, 50)
         return self.key(instance, name[0]) if spec.unique else self.fresh(instance)
 
     def some_tags(self, instance: Instance) -> list[str]:
@@ -144,27 +203,33 @@ class Users:
 
     def update_both(self, instance: Instance) -> None:
         """The same record at every program that has it, at nearly the same time: the same field or different ones."""
-        table = self.rng.choice(list(TABLES))
+        table = self.rng.choice(self.tables)
         pk = self.some(instance, table)
+        if (instance.numbers.table[table], pk or "") not in instance.database.by_pk:
+            return
+        same = self.rng.random() < 0.6
+        name = self.rng.choice([spec.name for spec in TABLES[table]])
+        for other, row in self.everywhere(instance, table, pk):
+            field = name if same else self.rng.choice([spec.name for spec in TABLES[table]])
+            self.write(other, table, row, {field: self.value(other, table, field)})
+
+    def everywhere(self, instance: Instance, table: str, pk: str | None) -> Iterator[tuple[Instance, str]]:
+        """The record of a row here in every program that has it: (program, key of its row)."""
         record = instance.database.by_pk.get((instance.numbers.table[table], pk or ""))
         if record is None:
             return
         uid = instance.database.records[record].uid
-        same = self.rng.random() < 0.6
-        name = self.rng.choice([spec.name for spec in TABLES[table]])
         for other in self.programs():
             number = other.database.by_uid.get(uid)
             if number is None or not other.database.records[number].alive:
                 continue
-            field = name if same else self.rng.choice([spec.name for spec in TABLES[table]])
             row = other.database.records[number].pk
-            if row not in other.database.tables[other.numbers.table[table]]:
-                continue  # deleted, not sealed yet
-            self.write(other, table, row, {field: self.value(other, table, field)})
+            if row in other.database.tables[other.numbers.table[table]]:  # else deleted, not sealed yet
+                yield other, row
 
     def no_op(self, instance: Instance) -> None:
         """A row is saved as it is."""
-        table = self.rng.choice(list(TABLES))
+        table = self.rng.choice(self.tables)
         pk = self.some(instance, table)
         if pk is not None:
             row = instance.database.tables[instance.numbers.table[table]][pk]
@@ -181,16 +246,34 @@ class Users:
                 self.create_tag(instance)
 
     def remove(self, instance: Instance) -> None:
-        """A row goes that nothing refers to."""
-        table = self.rng.choice(list(TABLES))
+        """A row goes that nothing refers to; where deletions are exchanged, any row, and what hangs on it."""
+        table = self.rng.choice(self.tables)
         pk = self.some(instance, table)
-        if pk is None or self.referred(instance, table, pk):
+        if pk is not None and (self.world.traits.deaths or not self.referred(instance, table, pk)):
+            self.delete(instance, table, pk)
+
+    def delete(self, instance: Instance, table: str, pk: str) -> None:
+        """Somebody deletes a row."""
+        oracle, database, numbers = self.world.oracle, instance.database, instance.numbers
+        before = {name: dict(database.tables[numbers.table[name]]) for name in TABLES}
+        try:
+            database.remove(numbers.table[table], pk)
+        except RowRefused:
             return
-        self.world.oracle.removed(
-            instance, table, instance.database.tables[instance.numbers.table[table]][pk]
-        )
-        instance.database.remove(instance.numbers.table[table], pk)
+        for name, rows in before.items():
+            for gone in rows.keys() - database.tables[numbers.table[name]].keys():
+                oracle.removed(instance, name, rows[gone])
         instance.changed()
+
+    def contend(self, instance: Instance) -> None:
+        """A record is deleted in some programs and edited in others at nearly the same time."""
+        table = self.rng.choice(self.tables)
+        for other, row in list(self.everywhere(instance, table, self.some(instance, table))):
+            if self.rng.random() < 0.4:
+                self.delete(other, table, row)
+            elif self.rng.random() < 0.7:
+                name = self.rng.choice([spec.name for spec in TABLES[table]])
+                self.write(other, table, row, {name: self.value(other, table, name)})
 
     def referred(self, instance: Instance, table: str, pk: str) -> bool:
         for (owner, name), spec in SPECS.items():
@@ -212,3 +295,72 @@ class Users:
             value = instance.database.tables[instance.numbers.table["order"]][first].get(field)
             self.write(instance, "order", first, {"number": self.fresh(instance)})
             self.write(instance, "order", second, {"number": value})
+
+    # -- decisions ------------------------------------------------------------------------------------------
+
+    def quarrel(self, instance: Instance) -> None:
+        """Everybody who has a record writes the same field of it, by which policy ever they will come to one."""
+        table, name = self.rng.choice(list(self.world.traits.policies))
+        pk = self.some(instance, table)
+        for other, row in list(self.everywhere(instance, table, pk)):
+            self.write(other, table, row, {name: self.value(other, table, name)})
+
+    def answer_somewhere(self, instance: Instance) -> None:
+        """Who is asked answers, wherever that is."""
+        asked = [i for i in self.programs() if any(p.code == ASK for p in i.database.problems.values())]
+        self.answer(self.rng.choice(asked) if asked else instance)
+
+    def clear_up(self) -> bool:
+        """After a while people look at what is asked, some at the same thing at once; whether anybody did."""
+        if not self.world.traits.policies or self.rng.random() < 0.3:
+            return False
+        asked = [i for i in self.programs() if any(p.code == ASK for p in i.database.problems.values())]
+        for instance in asked:
+            if self.rng.random() < 0.6:
+                self.answer(instance)
+        return bool(asked)
+
+    def answer(self, instance: Instance) -> None:
+        """Somebody answers a question: one of the two values, or another one."""
+        questions = [p for p in instance.database.problems.values() if p.code == ASK]
+        if not questions:
+            return
+        question = self.rng.choice(questions)
+        key = instance.numbers.key[question.field]
+        choice = self.rng.choice(("ours", "theirs", "value" if SPECS[key].kind is Kind.TEXT else "theirs"))
+        said = Answer(choice, self.fresh(instance))
+        process = self._decide(instance, lambda store: store.answer(question.id, said))
+        if process is None:
+            return
+        left = instance.database.problems.get(question.id)
+        if process.alive and left is not None and left.code == ASK:
+            raise Violation(f"{instance.label} still asks what was answered: {question}")
+        number = instance.database.by_uid[question.uid]
+        table, pk = instance.database.records[number].table, instance.database.records[number].pk
+        if instance.database.tables[table].get(pk, {}).get(question.field) == said.value:
+            self.world.oracle.decided(instance, key, said.value, new=(instance.numbers.table_name[table], pk))
+
+    def put_back(self, instance: Instance) -> None:
+        """Somebody puts a value back that lost a conflict, or thinks better of it."""
+        conflicts = [row for row in instance.database.conflicts if row.field in instance.numbers.key]
+        if not conflicts:
+            return
+        row = self.rng.choice(conflicts)
+        key, restore = instance.numbers.key[row.field], self.rng.random() < 0.7
+        if self._decide(instance, lambda store: (store.restore if restore else store.keep)(row.id)):
+            for value in (row.won, row.lost):
+                if isinstance(value, str):
+                    self.world.oracle.decided(instance, key, value)
+
+    def _decide(self, instance: Instance, how: Callable[[Store], None]) -> Process | None:
+        """Carry a decision out, in a process that may be killed over it; None if it cannot be."""
+        if not instance.processes:
+            return None
+        process = self.rng.choice(instance.processes)
+        try:
+            process.call(lambda: how(process.store))
+        except errors.SyncError as error:
+            self.world.note(f"not decided: {error}")
+            return None
+        instance.changed()
+        return process

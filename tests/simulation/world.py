@@ -20,6 +20,7 @@ from syncapp import errors
 from syncapp.core import effects as fx
 from syncapp.core.changes import Batch, Record
 from syncapp.core.codec import Frame
+from syncapp.core.mapping import Direction
 from syncapp.core.session import State
 from syncapp.store import parked
 from syncapp.store.base import ProblemRow
@@ -30,6 +31,7 @@ from tests.simulation.judge import Judge
 from tests.simulation.network import FINE, Network, Weather
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.topology import LinkPlan, draw_links, draw_pairs
+from tests.simulation.traits import Traits
 from tests.simulation.users import Users
 
 SECOND = 1_000_000
@@ -108,11 +110,17 @@ class World:
         plan: Plan | None = None,
         links: Sequence[tuple[int, int]] | Sequence[LinkPlan] | None = None,
         backing: Backing | None = None,
+        traits: Traits | None = None,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
+        drawn = plan is None and traits is None
         self.plan = plan or Plan.draw(self.rng)
         self.links = self._links(draw_pairs(self.rng) if links is None else links)
+        self.traits = Traits.draw(seed, self.links) if drawn else (traits or Traits())
+        if self.traits.deaths and all(link.deaths is Direction.OFF for link in self.links):
+            for link in self.links:
+                link.deaths = Direction.BOTH
         self.size = 1 + max(max(link.active, link.passive) for link in self.links)
         self.lossy = self.plan.weather.lossy
         self.now = START
@@ -120,6 +128,8 @@ class World:
         self._events: list[tuple[int, float, int, Callable[[], Any]]] = []
         self._count = 0
         self.notes: list[str] = []
+        self.restores = 0
+        self.clones: list[Instance] = []
         self.network = Network(self)
         self.oracle = Oracle(self)
         self.delivered: dict[tuple[int, int], int] = defaultdict(int)
@@ -165,6 +175,8 @@ class World:
         self.misfortune()
         self.heal()
         self.rest()
+        while self.users.clear_up():
+            self.rest()
         self.retry_all()
         Judge(self).judge()
         self.check_redelivery()
@@ -194,7 +206,23 @@ class World:
                 self.network.block(source, target, self.now + rng.randrange(30 * SECOND))
             if rng.random() < plan.jump:
                 rng.choice(self.instances).offset = rng.randrange(-100 * SECOND, 100 * SECOND)
+            if self.traits.restores or self.traits.clones:
+                self.administrate()
         self.run_until(self.now + rng.randrange(5 * SECOND))
+
+    def administrate(self) -> None:
+        """Databases are copied now and then, and seldom put back or run elsewhere."""
+        instance = self.rng.choice(self.instances)
+        if self.traits.clones and self.rng.random() < 0.03:
+            dials = any(link.active == instance.index for link in instance.links.values())
+            if dials and instance.backing.many:
+                self.clones.append(instance.copied())
+        if not self.traits.restores:
+            return
+        if self.rng.random() < 0.15:
+            instance.back_up()
+        elif self.rng.random() < 0.08 and instance.backups:
+            instance.put_back()
 
     def take_over(self) -> None:
         """Another process of a program takes its links, whether or not somebody else holds them."""
@@ -210,6 +238,10 @@ class World:
         self.network.heal()
         plan.crash = plan.refuse = 0.0
         self.lease = LONG_LEASE
+        for copy in self.clones:
+            copy.dead = True
+            for process in list(copy.processes):
+                copy.crash(process)
         for instance in self.instances:
             instance.ensure_running()
 
@@ -280,18 +312,24 @@ class World:
         if isinstance(effect, fx.Acked):
             link = talk.instance.links[talk.link]
             peer = self.instances[link.peer_of(talk.instance.index)]
+            if self.clones:
+                return  # it may have been the copy that acknowledged
             durable = peer.database.cursors[talk.link].applied
-            if effect.have.seq > durable.seq:
+            if effect.have.seq > durable.seq and peer.restored_at < talk.born:
                 raise Violation(f"{peer.label} acknowledged {effect.have}, but has {durable}")
 
     def applied(self, talk: Conversation, batch: Batch) -> None:
         """A batch was given to the store, which has not refused it as a gap."""
+        if not talk.instance.watched:
+            return
         self.oracle.applied(talk.instance.links[talk.link], talk.instance, batch)
         self.delivered[talk.instance.index, talk.link] += batch.field_count()
         self.batches.append((talk.instance.index, talk.link, batch))
 
     def read(self, talk: Conversation, batch: Batch) -> None:
         """A batch was made, and will be sent."""
+        if not talk.instance.watched:
+            return
         self.oracle.read(talk.instance.links[talk.link], talk.instance, batch)
 
     def parked(self, instance: Instance, link: LinkPlan, record: Record) -> list[ProblemRow]:
@@ -320,6 +358,10 @@ class World:
             for r in database.records.values()
         }
         rows = {table: {pk: dict(row) for pk, row in rows.items()} for table, rows in database.tables.items()}
+        if self.oracle.deaths:
+            # What comes again may bring a record that came back a field of which nobody else could tell it.
+            records = {number: (*record[:2], {}) for number, record in records.items()}
+            rows = {table: {pk: {} for pk in found} for table, found in rows.items()}
         return rows, records, problems, len(database.conflicts)
 
     def check_redelivery(self) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from syncapp.core.changes import Cursor
+from syncapp.core.mapping import Direction
 from syncapp.core.rules import Merge
 from tests.store.deletion_contract import CLIENT, ORDER, TAG, DeletionContract, Make, everywhere, known
 from tests.store.mortals import Party, Ways, send, settle, world
@@ -102,3 +103,76 @@ def test_a_union_takes_a_record_in_again() -> None:
     a.write(CLIENT, a.keys(CLIENT)[0], phone="1")
     settle([a, b])
     assert (a.rows(CLIENT, "tags"), b.rows(CLIENT, "tags")) == ([a.keys(TAG)], [[tag_there]])
+
+
+def test_what_met_a_grave_is_told_again_when_the_record_is_back() -> None:
+    """B's edit came too late at the hub, which had deleted the record; then C's later edit brings the record back."""
+    hub, b, c = world([(0, 1), (0, 2)])
+    here, at_b, at_c = known([hub, b, c], CLIENT, name="Ann", phone="1", address="x")
+    b.write(CLIENT, at_b, phone="2")
+    b.store.seal()
+    hub.clock.wait()
+    hub.remove(CLIENT, here)
+    hub.store.seal()
+    send(b, 1)
+    assert hub.keys(CLIENT) == []
+    hub.clock.wait()
+    c.write(CLIENT, at_c, address="y")
+    send(c, 2)
+    send(hub, 2)
+    send(c, 2)
+    assert hub.keys(CLIENT), "the later edit brings it back"
+    settle([hub, b, c])
+    assert everywhere([hub, b, c], CLIENT, "phone", "address") == [("2", "y")]
+
+
+def test_a_late_peer_hears_of_a_death_that_it_was_never_told() -> None:
+    """C only receives from B, and deletes; A has the record from B as well, and shares deletions with C."""
+    one_way = dict.fromkeys(("record_status", "time_added"), Direction.DOWNLOAD)
+    a, b, c = world([(0, 1), (2, 1), (2, 0)], {2: {"name": Direction.DOWNLOAD, **one_way}})
+    b.create(CLIENT, name="Ann")
+    b.store.seal()
+    send(b, 2)
+    c.clock.wait()
+    c.remove(CLIENT, c.keys(CLIENT)[0])
+    c.store.seal()
+    settle([a, b, c])
+    assert c.keys(CLIENT) == a.keys(CLIENT) == b.keys(CLIENT) == []
+
+
+def test_an_edit_that_was_known_before_the_record_died_is_no_news_to_its_grave() -> None:
+    """A batch comes again: what it says had lost to an edit that the deletion knew of. It is not kept once more."""
+    a, b, c = world([(0, 1), (1, 2)])
+    *_, at_c = known([a, b, c], CLIENT, name="Ann", phone="1")
+    a.write(CLIENT, a.keys(CLIENT)[0], phone="2")
+    a.store.seal()
+    a.clock.wait()
+    c.write(CLIENT, at_c, phone="3")
+    send(c, 2)
+    batch = a.read(1)
+    assert batch is not None
+    send(a, 1)
+    a.clock.wait()
+    c.remove(CLIENT, at_c)
+    send(c, 2)
+    assert b.keys(CLIENT) == []
+    kept = list(b.conflicts)
+    b.apply(1, batch)
+    assert b.conflicts == kept
+
+
+def test_a_record_that_is_back_is_told_with_the_unions_that_hold_it() -> None:
+    """While it was gone in B nobody beyond B was told that the client has it."""
+    a, b, c = world([(0, 1), (1, 2)], merges={"crm.Client.tags": Merge.UNION})
+    tag_a, tag_b, _ = known([a, b, c], TAG, name="t")
+    b.remove(TAG, tag_b)
+    send(b, 2)
+    a.clock.wait()
+    a.create(CLIENT, name="Ann", tags=[tag_a])
+    send(a, 1)
+    send(b, 2)
+    assert b.rows(CLIENT, "tags") == c.rows(CLIENT, "tags") == [[]]
+    a.clock.wait()
+    a.write(TAG, tag_a, name="t2")
+    settle([a, b, c])
+    assert [len(party.rows(CLIENT, "tags")[0]) for party in (a, b, c)] == [1, 1, 1]

@@ -455,3 +455,69 @@ def test_deletions_that_are_forgotten_keep_an_older_database_out() -> None:
     refused = [error for _ in range(3) for error in world.contact(1)]  # type: ignore[union-attr]
     assert any(isinstance(error, errors.BehindDeletions) for error in refused)
     assert ("x", "x") not in texts(node)
+
+
+# -- sums -------------------------------------------------------------------------------------------------------
+
+
+def counted(world: World) -> list[int]:
+    found = [node.rows("stock", "amount") for node in world.nodes]
+    assert all(rows == found[0] for rows in found), found
+    return found[0]
+
+
+def add(node: Node, more: int) -> None:
+    (pk, row), *_ = node.database.tables[node.numbers.table["stock"]].items()
+    node.write("stock", pk, amount=row[node.numbers.field["stock", "amount"]] + more)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+def test_what_waited_in_the_backup_counts_once(told: bool) -> None:
+    """+3 was in the journal when the backup was made; whether it went out afterwards, only the peer can say."""
+    world = World()
+    node, other = world.nodes
+    node.create("stock", item="nails", amount=10)
+    world.settle()
+    add(node, 3)
+    backup = node.back_up()
+    if told:
+        world.settle()
+        add(node, 100)
+        world.settle()
+    node.put_back(backup)
+    node.seal()
+    add(node, 20)
+    add(other, 1000)
+    world.settle()
+    assert counted(world) == [1133 if told else 1033]
+
+
+def test_what_a_former_life_added_stays_where_the_new_one_adds() -> None:
+    world = World(CHAIN)
+    node = world.nodes[0]
+    node.create("stock", item="nails", amount=10)
+    world.settle()
+    backup = node.back_up()
+    add(node, 5)
+    world.settle()
+    node.put_back(backup)
+    add(node, 7)
+    world.settle()
+    assert counted(world) == [22]
+
+
+def test_a_restored_program_hears_of_its_own_edits_by_whatever_way_they_come() -> None:
+    """C, whom A meets after it was put back, hears of A's lost edit later, from B, and must tell A all the same."""
+    world = World(((0, 1), (1, 2), (2, 0)))
+    node = world.nodes[0]
+    pk = node.create("client", code="a", name="old")
+    world.settle()
+    backup = node.back_up()
+    node.write("client", pk, name="new")
+    world.connect(1).run()
+    node.put_back(backup)
+    assert isinstance(world.contact(1), list), "it finds out"
+    world.connect(3).run()
+    world.connect(2).run()
+    world.connect(3).run()
+    assert node.rows("client", "name") == ["new"]

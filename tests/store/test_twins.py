@@ -48,6 +48,16 @@ def run(*said: tuple[bytes, int], every: int = SECOND) -> list[str]:
         pytest.param([(b"x", 50), (b"y", 41)], ["", "restored"], id="restored"),
         pytest.param([(b"x", 50), (b"y", 50)], ["", "restored"], id="restored at that very moment"),
         pytest.param([(b"x", 50), (b"y", 41), (b"y", 52)], ["", "restored", ""], id="restored and healed"),
+        pytest.param(
+            [(b"x", 50), (b"y", 41), (b"y", 42), (b"y", 52)],
+            ["", "restored", "restored", ""],
+            id="restored, and did not hear why it was refused",
+        ),
+        pytest.param(
+            [(b"x", 50), (b"y", 41), (b"y", 42), (b"x", 51)],
+            ["", "restored", "restored", "twin"],
+            id="a copy that did not hear why it was refused",
+        ),
         pytest.param([(b"x", 50), (b"x", 40)], ["", "restored"], id="exchanged while it ran"),
         pytest.param([(b"x", 50), (b"y", 41), (b"x", 51)], ["", "restored", "twin"], id="an older copy"),
         pytest.param(
