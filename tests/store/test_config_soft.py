@@ -99,7 +99,7 @@ def test_a_column_that_a_link_exchanges_which_the_file_does_not_name() -> None:
         (f'field = "{OTHER}"\ndeleted = {{ status = "lost" }}', '"lost" cannot stand in "status": possible'),
         (
             f'field = "{OTHER}"\ndeleted = {{ status = "cancelled" }}',
-            "say by alive = { column = value } what stands in",
+            "say in alive what stands in",
         ),
         (
             f'field = "{STATUS}"\ndeleted = {{ archived = true }}\nalive = {{ archived = true }}',
