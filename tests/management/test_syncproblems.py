@@ -31,7 +31,9 @@ def test_list() -> None:
     rows.problem(other, rows.field("phone"))
     (line,) = json.loads(run("list", "--link", "a", "--json"))
     assert (line["id"], line["code"], line["tries"]) == (parked.pk, "missing_target", 3)
-    assert "has not arrived yet" in run()
+    listed = run()
+    assert "has not arrived yet" in listed
+    assert {"Waits", "since"} <= set(listed.split())
 
 
 def test_no_problems() -> None:

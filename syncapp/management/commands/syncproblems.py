@@ -70,11 +70,15 @@ class Command(SyncCommand):
             gettext("Record"),
             gettext("Field"),
             gettext("Reason"),
+            gettext("Waits since"),
             gettext("Tries"),
             gettext("Next try"),
         )
         rows = [
-            (p.id, p.link, p.table, p.record or p.uid[:8], p.field, p.sentence, p.tries, when(p.next_try))
+            (
+                *(p.id, p.link, p.table, p.record or p.uid[:8], p.field, p.sentence),
+                *(when(p.created_at), p.tries, when(p.next_try)),
+            )
             for p in found
         ]
         self.table(titles, rows)
