@@ -432,10 +432,12 @@ def test_who_has_lost_the_lease_gets_and_gives_nothing(programs: Programs) -> No
 # -- the program's own code ---------------------------------------------------------------------------------
 
 
+#: There is no code of a program's own in memory.
+of_programs = pytest.mark.parametrize("make", ["sqlite"], indirect=True)
+
+
 @pytest.fixture
 def shop(make: KinMaker) -> Network:
-    if make.kind == "memory":
-        pytest.skip("there is no code of a program's own in memory")
     network = make(["ba"], TABLES)
     for replica in network:
         declare(replica)
@@ -446,6 +448,7 @@ def number_of(replica: Any, **options: Any) -> Any:
     return series.next_number("CRM.tag.name", using=replica.alias, **options)
 
 
+@of_programs
 def test_next_number(shop: Network) -> None:
     a, b = shop
     with pytest.raises(errors.NumbersUsedUp) as refused:
@@ -455,6 +458,7 @@ def test_next_number(shop: Network) -> None:
     assert [number_of(a), number_of(b), number_of(b)] == ["T-0101", "T-0001", "T-0002"]
 
 
+@of_programs
 def test_a_rollback_takes_the_number_back(shop: Network) -> None:
     a: Any = shop["a"]
     with transaction.atomic(using=a.alias):
@@ -463,6 +467,7 @@ def test_a_rollback_takes_the_number_back(shop: Network) -> None:
     assert number_of(a) == "T-0001"
 
 
+@of_programs
 def test_a_restored_owner_says_whom_it_waits_for(shop: Network) -> None:
     talk(shop, "ba")
     restore(shop["a"], book(shop["a"]), 2)
@@ -471,6 +476,7 @@ def test_a_restored_owner_says_whom_it_waits_for(shop: Network) -> None:
     assert refused.value.params["holders"] == "b"
 
 
+@of_programs
 def test_the_end_of_a_series(shop: Network) -> None:
     a: Any = shop["a"]
     declare(a, format="T" * 60 + "{:04}")
@@ -480,6 +486,7 @@ def test_the_end_of_a_series(shop: Network) -> None:
         number_of(a)
 
 
+@of_programs
 def test_without_a_series(shop: Network) -> None:
     a: Any = shop["a"]
     assert series.declared(LABEL, using=a.alias)
@@ -488,6 +495,7 @@ def test_without_a_series(shop: Network) -> None:
         series.next_number("crm.Client.name", using=a.alias)
 
 
+@of_programs
 def test_offline_a_contiguous_number_is_provisional(shop: Network) -> None:
     for replica in shop:
         declare(replica, "contiguous")
@@ -503,6 +511,7 @@ def test_offline_a_contiguous_number_is_provisional(shop: Network) -> None:
     assert (row.final, row.replaced_at > 0) == ("T-0002", True)
 
 
+@of_programs
 def test_connected_a_save_waits_for_its_number(shop: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     for replica in shop:
         declare(replica, "contiguous")
@@ -520,6 +529,7 @@ def test_connected_a_save_waits_for_its_number(shop: Network, monkeypatch: pytes
     assert number_of(shop["a"]) == "T-0003"
 
 
+@of_programs
 def test_connected_a_range_that_is_used_up_is_waited_for(
     shop: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,6 +546,7 @@ def test_connected_a_range_that_is_used_up_is_waited_for(
     assert not SeriesRequest.objects.using(b.alias).exists()
 
 
+@of_programs
 def test_several_contiguous_numbers_are_reserved_at_once(
     shop: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -552,6 +563,7 @@ def test_several_contiguous_numbers_are_reserved_at_once(
     assert number_of(shop["a"]) == "T-0004"
 
 
+@of_programs
 def test_a_save_waits_no_longer_than_it_is_told(shop: Network) -> None:
     for replica in shop:
         declare(replica, "contiguous")
@@ -576,6 +588,7 @@ def many_at_once(replica: Any, threads: int = 4, each: int = 10) -> list[str]:
         return [number for one in found for number in one.result()]
 
 
+@of_programs
 def test_many_at_once(shop: Network) -> None:
     assert sorted(many_at_once(shop["a"])) == [f"T-{number:04}" for number in range(1, 41)]
 
