@@ -19,6 +19,7 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
+from syncapp.store.aliases import Aliases
 from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
@@ -76,10 +77,12 @@ class Applier:
         self._arrived: set[bytes] = set()  # names of records that others may have waited for
         agreement = source.agreement
         context = Context(backend, setup, self._link, agreement, numbering, self._ledger, self._now)
-        # Not the set itself: it is another one after each look at who waits.
-        self._deletions = Deletions(
-            context, self._resolver, lambda names: self._arrived.update(names), self._herald
-        )
+
+        def arrived(names: Iterable[bytes]) -> None:
+            self._arrived.update(names)  # not the set itself: it is another one after each look at who waits
+
+        self._aliases = Aliases(backend, self._link.id, numbering, self._resolver, arrived)
+        self._deletions = Deletions(context, self._resolver, arrived, self._herald)
         self._graves = Graves(
             context,
             complete=lambda change: self._complete([change])[0],
@@ -380,21 +383,21 @@ class Applier:
             if write.failed is not None:
                 failed = write.failed
                 self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
-                if not write.create and self._learn_names(write):
+                if not write.create and self._aliases.learn(write):
                     renamed.append(write)  # who it is has nothing to do with what could not be written
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
-        paired = self._add_pairs([write.record for write in done])
+        paired = self._aliases.pair([write.record for write in done])
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._herald.note(write)
-            if self._learn_names(write) and not write.create:
+            if self._aliases.learn(write) and not write.create:
                 renamed.append(write)
             if self._lets_go(write):  # of a record that may wait for that to be deleted
                 self._arrived.add(write.record.uid)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
         met = [write for write in done if write.record.id in paired and not write.create]
-        self._tell_names(renamed, met)
+        self._aliases.tell(renamed, met)
 
     def _lets_go(self, write: Write) -> bool:
         """Whether a row that was here before refers to other rows now."""
@@ -455,52 +458,6 @@ class Applier:
     def _may_enter(self, write: Write) -> bool:
         """Whether the peer's own change may bring the record back into our row filter: then our feed is to be read."""
         return touches(self._setup, self._link.id, write.change.table, write.verdicts)
-
-    def _add_pairs(self, records: list[Record]) -> set[int]:
-        """Note that the peer has these records; returns the ids of those of which that is news."""
-        ids = [record.id for record in records]
-        missing = set(ids) - self._backend.paired(self._link.id, ids) if ids else set()
-        if missing:
-            self._backend.add_pairs(self._link.id, missing)
-        return missing
-
-    def _learn_names(self, write: Write) -> bool:
-        """The record goes by all of its names from now on; whoever waited for one of them can go on.
-
-        Returns whether one of them is news.
-        """
-        names = write.change.names
-        if write.create:
-            self._arrived.update(names)
-        if len(names) == 1 and (write.create or names[0] == write.record.uid):
-            return False
-        known = self._backend.records_by_uid(names)
-        new = [name for name in names if name not in known]
-        for name in new:
-            self._backend.rename(write.record, name)
-            self._resolver.created(name, write.record.pk)
-            self._arrived.add(name)
-        return bool(new)
-
-    def _tell_names(self, renamed: list[Write], met: list[Write]) -> None:
-        """Let others hear of names that are new to them before anything refers to a record by one.
-
-        ``renamed``: their records have a name that only the peer of this link knows so far. ``met``: they are met on
-        this link for the first time; the peer may have told fewer names than we know.
-        """
-        writes = {write.record.id: write for write in met + renamed}
-        if not writes:
-            return
-        news = {write.record.id for write in renamed}
-        aliases = self._backend.aliases(writes)
-        told = []
-        for number, write in writes.items():
-            unheard = not {write.record.uid, *aliases.get(number, ())} <= {*write.change.names}
-            if unheard or number in news:
-                feed_again(write.record, self._numbering, 0 if unheard else self._link.id)
-                told.append(write.record)
-        if told:
-            self._backend.save_records(told)
 
 
 def _newest(cell: Cell) -> int:

@@ -103,8 +103,9 @@ def test_links_that_meet_one_after_another(make: KinMaker, shape: str) -> None:
     links = SHAPES[shape]
     letters = "".join(sorted({letter for link in links for letter in link}))
     if make.kind == "memory":
-        groups = [g for n in range(2, len(letters) + 1) for g in itertools.combinations(letters, n)]
-        orders = list(itertools.permutations(links))
+        sizes = range(2, len(letters) + 1) if len(letters) < 4 else (2, 4)
+        groups = [group for size in sizes for group in itertools.combinations(letters, size)]
+        orders = list(itertools.permutations(links))[:: 1 if len(links) < 4 else 4]
     else:
         groups, orders = [tuple(letters)], [tuple(links), tuple(reversed(links))]
     for owners, order in itertools.product(groups, orders):
