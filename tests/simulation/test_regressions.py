@@ -114,3 +114,9 @@ def test_a_restored_programs_own_edits_that_came_by_another_way(seed: int) -> No
 def test_a_restored_program_was_taken_for_a_copy(seed: int) -> None:
     """Its peer's refusal came before its own look at the peer's hello (tests/store/test_twins.py)."""
     live(seed, joined=seed == 1335, restores=True)
+
+
+@pytest.mark.parametrize("seed", [13120])
+def test_a_record_that_came_round_by_a_road_without_deletions(seed: int) -> None:
+    """Its author had told the other neighbour alone, and died unheard (tests/store/deletion_contract.py)."""
+    World(seed).run()
