@@ -303,6 +303,8 @@ class Judge(Reasons):
         held = any(p.holds(there.numbers.field[key], mine.version.stamp) for p in waiting)
         back = self._kept_back(link, here, key, record, its)
         asks = self.world.traits.policies[key] is Policy.ASK
+        if asks and (sees(mine.version, its.version) or sees(its.version, mine.version)):
+            asks = False  # a later edit, which cannot be written at the other program: nobody is asked
         if not (held and back) if asks else not (held or back):
             raise Violation(
                 f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)} "
