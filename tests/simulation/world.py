@@ -362,6 +362,9 @@ class World:
             # What comes again may bring a record that came back a field of which nobody else could tell it.
             records = {number: (*record[:2], {}) for number, record in records.items()}
             rows = {table: {pk: {} for pk in found} for table, found in rows.items()}
+            # It may lose once more, to the record's new life; it has been kept then.
+            kept = {(row.uid, row.lost_time, row.lost_origin) for row in database.conflicts}
+            return rows, records, problems, kept
         return rows, records, problems, len(database.conflicts)
 
     def check_redelivery(self) -> None:
