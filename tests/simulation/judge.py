@@ -291,8 +291,10 @@ class Judge(Reasons):
             return  # equal values that were set at once: their versions were joined, here and there
         held = [p for p in waiting if p.holds(there.numbers.field[key], mine.version.stamp)]
         back = self._kept_back(link, here, key, record, its)
-        # A value that the database does not take cannot be asked about.
-        asks = self.world.traits.policies[key] is Policy.ASK and all(p.code == ASK for p in held)
+        # A value that a database does not take cannot be asked about.
+        open_here = self.problems[here.index].get((link.number, self.root(record.uid)), [])
+        asked = any(p.code == ASK for p in (*held, *open_here))
+        asks = self.world.traits.policies[key] is Policy.ASK and asked
         if not (held and back) if asks else not (held or back):
             raise Violation(
                 f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)} "
