@@ -183,6 +183,8 @@ class Judge(Reasons):
             return self.excuse("deleted there")
         if any(not p.row.field for p in self.problems[there.index].get((link.number, root), ())):
             return self.excuse("parked record")  # it is to come back there
+        if self.outlived(link, here, there, record):
+            return self.excuse("alive beyond the source")
         waiting = self.problems[here.index].get((link.number, root), ())
         status = here.numbers.life[table][0]
         if not any(status in p.change.cells for p in waiting):

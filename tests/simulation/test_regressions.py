@@ -114,3 +114,12 @@ def test_a_restored_programs_own_edits_that_came_by_another_way(seed: int) -> No
 def test_a_restored_program_was_taken_for_a_copy(seed: int) -> None:
     """Its peer's refusal came before its own look at the peer's hello (tests/store/test_twins.py)."""
     live(seed, joined=seed == 1335, restores=True)
+
+
+@pytest.mark.parametrize("seed", [8642, 9613, 18714])
+def test_alive_beyond_the_source_of_a_deletion(seed: int) -> None:
+    """Deletions one way to a program that shares them both ways with another one (tests/store/test_deletions.py).
+
+    The judge took the return of the record, of which the source cannot hear, for a deletion that was never told.
+    """
+    World(seed).run()
