@@ -120,3 +120,9 @@ def test_a_restored_program_was_taken_for_a_copy(seed: int) -> None:
 def test_a_record_that_came_round_by_a_road_without_deletions(seed: int) -> None:
     """Its author had told the other neighbour alone, and died unheard (tests/store/deletion_contract.py)."""
     World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [9774])
+def test_a_revival_that_the_source_of_deletions_is_not_told(seed: int) -> None:
+    """It had seen the deletion, as a later value in a field that is only received: the judge took it for a fault."""
+    World(seed).run()
