@@ -220,9 +220,17 @@ class FeedReader:
         pairs = self._backend.pairs(self._peer.link, [r.id for r in wanted]) if wanted else {}
         stopped = self._stop(wanted, pairs)
         known = {r.id for r in wanted if r.alive or r.id in pairs or r.id <= self._peer.offered}
+        known |= self._travelled([r for r in wanted if r.id not in known])
         passing = [r for r in wanted if r.id not in stopped and r.id in known]
         found = [self._pick_one(r, paired=pairs.get(r.id, 1) == 0) for r in passing]
         return [self._held(p) for p in found if p is not None]
+
+    def _travelled(self, dead: list[Record]) -> set[int]:
+        """Those of the records ``dead`` that another peer has, or may have: they may come to this one from there, by
+        a road that tells of no deletions. It would not tell us of them if all that they hold is ours.
+        """
+        open_to_all = [record for record in dead if not self._filters.columns(record.table)]
+        return {*self._backend.knowers(open_to_all)} if open_to_all else set()
 
     def _held(self, picked: Picked) -> Picked:
         """Without the system fields that nothing here holds a value of."""

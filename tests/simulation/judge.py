@@ -47,7 +47,10 @@ class Judge(Reasons):
             if self.world.traits.restores and (fault := count_fault(self, instance)):
                 raise Violation(f"G1: {instance.label}: {fault}")
         self.judge_edits()
-        if self.world.traits.deaths and not self.world.restores:
+        whole = len(self.world.sound) == len(
+            self.world.links
+        )  # else the last word may be behind what is broken
+        if self.world.traits.deaths and whole and not self.world.restores:
             self.judge_lives()
 
     # -- names ----------------------------------------------------------------------------------------------
@@ -187,12 +190,25 @@ class Judge(Reasons):
             return self.excuse("alive beyond the source")
         waiting = self.problems[here.index].get((link.number, root), ())
         status = here.numbers.life[table][0]
+        grave = self.dead[there.index][root]
+        if not link.mortal(there.index, table).receives and self._undone(here, record, there, grave):
+            return self.excuse("brought back in knowledge of the deletion")
         if not any(status in p.change.cells for p in waiting):
-            grave = self.dead[there.index][root]
             raise Violation(
                 f"G11: {there.label} has deleted what lives in {here.label}: {record} {grave} {waiting}"
             )
         return self.excuse("deletion waits")
+
+    def _undone(self, here: Instance, record: Record, there: Instance, graves: list[Record]) -> bool:
+        """Whether somebody who knew of the deletion there has brought the record back, and may not tell so there.
+
+        As of any field that flows one way: a value in the receiver that has seen the source's stands.
+        """
+        table = here.numbers.table_name[record.table]
+        word = record.entries.get(here.numbers.life[table][0])
+        status = there.numbers.life[table][0]
+        ends = [grave.entries.get(status) for grave in graves]
+        return word is not None and all(end is not None and sees(word.version, end.version) for end in ends)
 
     def judge_lives(self) -> None:
         """G11: two-way everywhere, a record lives exactly if its newest edit is above its newest deletion."""

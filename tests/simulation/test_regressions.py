@@ -123,3 +123,15 @@ def test_alive_beyond_the_source_of_a_deletion(seed: int) -> None:
     The judge took the return of the record, of which the source cannot hear, for a deletion that was never told.
     """
     World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [13120])
+def test_a_record_that_came_round_by_a_road_without_deletions(seed: int) -> None:
+    """Its author had told the other neighbour alone, and died unheard (tests/store/deletion_contract.py)."""
+    World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [9774])
+def test_a_revival_that_the_source_of_deletions_is_not_told(seed: int) -> None:
+    """It had seen the deletion, as a later value in a field that is only received: the judge took it for a fault."""
+    World(seed).run()

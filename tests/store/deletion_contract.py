@@ -839,7 +839,17 @@ class DeletionContract:
         settle(parties)
         assert everywhere(parties, CLIENT, "name") == []
 
-    def test_nobody_who_never_had_a_record_is_told_of_its_end(self, make: Make) -> None:
+    def test_the_end_of_a_record_that_nobody_had_is_not_told(self, make: Make) -> None:
+        a, b = make()
+        here = a.create(CLIENT, name="Ann")
+        a.store.seal()
+        uid = a.uid(CLIENT, here)
+        a.remove(CLIENT, here)
+        settle([a, b])
+        assert b.known(uid) is None
+
+    def test_the_end_of_a_record_that_somebody_had_is_told_to_everybody(self, make: Make) -> None:
+        """It may be on its way to them from there."""
         a, b, c = parties = make(((0, 1), (0, 2)))
         here = a.create(CLIENT, name="Ann")
         a.store.seal()
@@ -847,9 +857,26 @@ class DeletionContract:
         assert send(a, 1) is not None
         a.remove(CLIENT, here)
         settle(parties)
-        assert b.known(uid) is not None
-        assert c.known(uid) is None
+        for party in (b, c):
+            record = party.known(uid)
+            assert record is not None
+            assert not record.alive
         assert everywhere(parties, CLIENT, "name") == []
+
+    def test_a_record_that_comes_round_by_a_road_without_deletions(self, make: Make) -> None:
+        """C does not tell A that it has the record: all of it is A's."""
+        off = dict.fromkeys(("record_status", "time_added"), Direction.OFF)
+        a, b, c = parties = make(((0, 1), (1, 2), (0, 2)), {1: off})
+        here = a.create(CLIENT, name="Ann")
+        a.store.seal()
+        assert send(a, 1) is not None
+        a.clock.wait()
+        a.remove(CLIENT, here)
+        a.store.seal()
+        assert send(b, 2) is not None
+        assert c.rows(CLIENT, "name") == ["Ann"]
+        settle(parties)
+        assert a.rows(CLIENT, "name") == c.rows(CLIENT, "name") == b.rows(CLIENT, "name") == []
 
     # -- the archive --------------------------------------------------------------------------------------------
 
