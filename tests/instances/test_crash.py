@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 
 import pytest
 
 from tests.instances.editing import Stream
 from tests.instances.pair import BOTH_POSTGRESQL, BRANCH, MIXED, OFFICE, SAME, Pair
+from tests.instances.program import Program
 from tests.instances.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
@@ -38,11 +40,23 @@ def test_kill_either_side_at_any_moment(live: Pair, seed: int) -> None:
     stream.assert_everything_arrived_once()
 
 
+def frozen_between_writes(side: Program) -> bool:
+    """Freeze it; not while it writes, since then nobody else could."""
+    side.freeze()
+    try:
+        with side.connection(timeout=0.5) as connection:
+            connection.execute("UPDATE crm_client SET phone = phone WHERE id = 0")
+    except sqlite3.OperationalError:
+        side.thaw()
+        return False
+    return True
+
+
 @pytest.mark.kinds(SAME, MIXED)
 def test_killed_between_commit_and_sending(live: Pair) -> None:
     """What was committed just before the end is sent after the restart."""
     for side in live.both:
-        side.freeze()
+        wait_until(lambda side=side: frozen_between_writes(side), what=f"{side.name} writes nothing itself")
         side.write("UPDATE crm_client SET phone = ? WHERE id = 1", (side.name,))
         side.write("UPDATE crm_client SET email = ? WHERE id = 2", (side.name,))
         side.kill()

@@ -9,6 +9,7 @@ from syncapp.core.changes import Entry, Record
 from syncapp.core.clock import sees
 from syncapp.core.mapping import Direction, Kind
 from syncapp.core.rules import SIDED, Merge, Policy
+from syncapp.store.base import ASK
 from tests.simulation.joined import account_fault, count_fault, died, lost_elements, parts_behind, value_fault
 from tests.simulation.oracle import Oracle, Ref, Stamp, Violation, accounted
 from tests.simulation.reasons import Parked, Reasons
@@ -184,6 +185,8 @@ class Judge(Reasons):
             return self.excuse("deleted there")
         if any(not p.row.field for p in self.problems[there.index].get((link.number, root), ())):
             return self.excuse("parked record")  # it is to come back there
+        if self.outlived(link, here, there, record):
+            return self.excuse("alive beyond the source")
         waiting = self.problems[here.index].get((link.number, root), ())
         status = here.numbers.life[table][0]
         grave = self.dead[there.index][root]
@@ -300,11 +303,15 @@ class Judge(Reasons):
         """
         (here, record), (there, other) = ours, theirs
         mine, its = record.entries[here.numbers.field[key]], other.entries[there.numbers.field[key]]
-        held = any(p.holds(there.numbers.field[key], mine.version.stamp) for p in waiting)
+        equal = self.value(*ours, key) == self.value(*theirs, key)
+        if equal and sees(mine.version, its.version) and sees(its.version, mine.version):
+            return  # equal values that were set at once: their versions were joined, here and there
+        held = [p for p in waiting if p.holds(there.numbers.field[key], mine.version.stamp)]
         back = self._kept_back(link, here, key, record, its)
-        asks = self.world.traits.policies[key] is Policy.ASK
-        if asks and (sees(mine.version, its.version) or sees(its.version, mine.version)):
-            asks = False  # a later edit, which cannot be written at the other program: nobody is asked
+        # A value that a database does not take cannot be asked about.
+        open_here = self.problems[here.index].get((link.number, self.root(record.uid)), [])
+        asked = any(p.code == ASK for p in (*held, *open_here))
+        asks = self.world.traits.policies[key] is Policy.ASK and asked
         if not (held and back) if asks else not (held or back):
             raise Violation(
                 f"G4: {key} differs: {self.show(*ours, key)} – {self.show(*theirs, key)} "

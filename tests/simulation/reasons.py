@@ -66,6 +66,25 @@ class Reasons:
                 if len(mine) == 1 and not undecided and not self._lacks(here, problem, mine[0]):
                     raise Violation(f"G13: {here.label} keeps what it has: {problem} {mine[0]}")
 
+    def outlived(self, link: LinkPlan, here: Instance, there: Instance, record: Record) -> bool:
+        """Whether ``record`` is rightly alive here by a word that had seen its end there.
+
+        Where deletions come from there and "alive" does not flow back, both may stand: a third program, which tells
+        this one of lives too, had a later edit.
+        """
+        table = here.numbers.table_name[record.table]
+        others = [other for other in here.links.values() if other is not link]
+        if link.mortal(here.index, table).sends or not any(
+            other.mortal(here.index, table).receives for other in others
+        ):
+            return False
+        mine = record.entries.get(here.numbers.life[table][0])
+        graves = [
+            grave.entries.get(there.numbers.life[there.numbers.table_name[grave.table]][0])
+            for grave in self.dead[there.index].get(self.root(record.uid), ())
+        ]
+        return mine is not None and all(grave and sees(mine.version, grave.version) for grave in graves)
+
     def _lacks(self, here: Instance, problem: Parked, record: Record) -> bool:
         """Whether the problem holds a value that the record has not seen."""
         return any(

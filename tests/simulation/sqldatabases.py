@@ -292,6 +292,8 @@ class Sqlite:
     """Programs in SQLite databases in memory."""
 
     many = False
+    #: What the aliases of its databases begin with.
+    prefix = "sim"
 
     def __init__(self) -> None:
         self._templates: dict[int, tuple[Any, SqlNumbers]] = {}
@@ -340,12 +342,14 @@ class Sqlite:
     def _template(self, index: int) -> tuple[Any, SqlNumbers]:
         """An empty database of the program ``index``, whose numbers are like nobody else's."""
         if index not in self._templates:
-            using = f"sim{index}"
+            using = f"{self.prefix}{index}"
             connections.settings[using] = connections.configure_settings(
                 {"default": {}, using: self.settings(using)}
             )[using]
             connection = connections[using]
-            _create_tables(connection, 10 * (index + 1), 100 * (index + 1))
+            _create_tables(connection)
+            for model, first in ((models.Table, 10 * (index + 1)), (models.Field, 100 * (index + 1))):
+                self.number_from(connection, model, first)
             models.Instance.objects.using(using).create(
                 pk=1, instance=bytes([index + 1]) * 16, scram_salt=bytes(16)
             )
@@ -354,14 +358,29 @@ class Sqlite:
         return self._templates[index]
 
     def create(self, instance: Instance) -> SqlDatabase:
-        using = f"sim{instance.index}"
+        using = f"{self.prefix}{instance.index}"
         template, numbers = self._template(instance.index)
         connection = connections[using]
         self.load(connection, template)
         catalogue._kept.pop(using, None)
         _configure(instance, using, numbers)
         self._dialects[instance.index] = self.keep_time(connection, instance.wall)
-        return SqlDatabase(using, numbers, random.Random(instance.world.rng.random()))
+        return self.database(using, numbers, random.Random(instance.world.rng.random()))
+
+    def database(self, using: str, numbers: SqlNumbers, rng: random.Random) -> SqlDatabase:
+        return SqlDatabase(using, numbers, rng)
+
+    def number_from(self, connection: BaseDatabaseWrapper, model: type[orm.Model], first: int) -> None:
+        """Let the keys of a table begin with ``first``: the numbers of programs are not alike."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [model._meta.db_table, first - 1]
+            )
+
+    def skip_keys(self, connection: BaseDatabaseWrapper, count: int) -> None:
+        """Let the next keys of the program's own tables be others than those that were given after a backup."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE sqlite_sequence SET seq = seq + {count} WHERE name LIKE 'sim_%'")
 
     def back_up(self, instance: Instance) -> Any:
         return self.save(connections[instance.database.using])
@@ -370,8 +389,8 @@ class Sqlite:
         using = instance.database.using
         self.load(connections[using], backup)
         catalogue._kept.pop(using, None)
-        apart = instance.world.restores * KEYS_APART
-        instance.database.run(f"UPDATE sqlite_sequence SET seq = seq + {apart} WHERE name LIKE 'sim_%'")
+        instance.database.stale()
+        self.skip_keys(connections[using], instance.world.restores * KEYS_APART)
 
     def connect(self, instance: Instance) -> Any:
         database = instance.database
@@ -391,17 +410,12 @@ class Sqlite:
         return backend
 
 
-def _create_tables(connection: BaseDatabaseWrapper, first_table: int, first_field: int) -> None:
-    """syncapp's tables and the program's own, with numbers that begin somewhere else in each program."""
+def _create_tables(connection: BaseDatabaseWrapper) -> None:
+    """syncapp's tables and the program's own."""
     own = [getattr(models, name) for name in dir(models) if _is_model(getattr(models, name))]
     with connection.schema_editor() as editor:
         for model in (*own, *MODELS.values()):
             editor.create_model(model)
-    with connection.cursor() as cursor:
-        for model, first in ((models.Table, first_table), (models.Field, first_field)):
-            cursor.execute(
-                "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [model._meta.db_table, first - 1]
-            )
 
 
 def _is_model(value: Any) -> bool:

@@ -116,6 +116,15 @@ def test_a_restored_program_was_taken_for_a_copy(seed: int) -> None:
     live(seed, joined=seed == 1335, restores=True)
 
 
+@pytest.mark.parametrize("seed", [8642, 9613, 18714])
+def test_alive_beyond_the_source_of_a_deletion(seed: int) -> None:
+    """Deletions one way to a program that shares them both ways with another one (tests/store/test_deletions.py).
+
+    The judge took the return of the record, of which the source cannot hear, for a deletion that was never told.
+    """
+    World(seed).run()
+
+
 @pytest.mark.parametrize("seed", [13120])
 def test_a_record_that_came_round_by_a_road_without_deletions(seed: int) -> None:
     """Its author had told the other neighbour alone, and died unheard (tests/store/deletion_contract.py)."""

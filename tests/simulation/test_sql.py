@@ -11,8 +11,10 @@ import pytest
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
+from tests.postgres import missing
 from tests.simulation.budget import Tally, chunks, within_budget
 from tests.simulation.databases import Backing
+from tests.simulation.pgdatabases import Postgres
 from tests.simulation.sqldatabases import Sqlite
 from tests.simulation.sqlmodels import OFFERED
 from tests.simulation.world import Plan, World
@@ -22,7 +24,11 @@ CHUNKS = chunks(SEEDS, CHUNK)
 #: The part of the in-memory form's time that the real databases may take in addition.
 SHARE = 0.25
 #: Made once in a process: each keeps a template of its databases.
-KINDS: dict[str, Backing] = {"SQLite": Sqlite()}
+KINDS: dict[str, Backing] = {"SQLite": Sqlite(), "PostgreSQL": Postgres()}
+kinds = pytest.mark.parametrize(
+    "kind",
+    ["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.skipif(bool(missing()), reason=missing()))],
+)
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def live_slowly(kind: str, seeds: int) -> None:
 
 @pytest.mark.usefixtures("programs")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 def test_seeds(kind: str, seeds: range, record_property: object) -> None:
     tally = Tally(f"on {kind}")
@@ -62,7 +68,7 @@ def test_seeds(kind: str, seeds: range, record_property: object) -> None:
 
 
 @pytest.mark.usefixtures("programs")
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_the_databases_keep_the_worlds_time(kind: str) -> None:
     """Else no seed would do the same again."""
     one, other = live(kind, 7), live(kind, 7)
@@ -71,7 +77,7 @@ def test_the_databases_keep_the_worlds_time(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("programs")
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_a_trigger_that_is_gone_is_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle has teeth here too: capture is part of what is tested."""
     backing = KINDS[kind]
@@ -80,7 +86,8 @@ def test_a_trigger_that_is_gone_is_noticed(kind: str, monkeypatch: pytest.Monkey
     def without_update(self: Backing, instance: object) -> object:
         database = create(self, instance)  # type: ignore[arg-type]
         table = database.numbers.table["client"]
-        database.run(f'DROP TRIGGER "syncapp_{table}_update"')
+        on = ' ON "sim_client"' if kind == "PostgreSQL" else ""
+        database.run(f'DROP TRIGGER "syncapp_{table}_update"{on}')
         return database
 
     monkeypatch.setattr(type(backing), "create", without_update)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -362,6 +362,9 @@ class World:
             # What comes again may bring a record that came back a field of which nobody else could tell it.
             records = {number: (*record[:2], {}) for number, record in records.items()}
             rows = {table: {pk: {} for pk in found} for table, found in rows.items()}
+            # A value may lose once more, to the record's new life; it has been kept then.
+            kept = {(row.uid, repr(value)) for row in database.conflicts for value in _lost(row.lost)}
+            return rows, records, problems, kept
         return rows, records, problems, len(database.conflicts)
 
     def check_redelivery(self) -> None:
@@ -408,6 +411,11 @@ class World:
                 sender = talk.session._sender
                 lines.append(f"  {talk.session.role} {talk.session.state} {vars(sender)}")
         return "\n".join(lines)
+
+
+def _lost(lost: Any) -> Collection[Any]:
+    """The values that a loser holds: those of all fields where an edit of a dead record lost."""
+    return lost.values() if isinstance(lost, dict) else [lost]
 
 
 def _held(problem: ProblemRow) -> list[tuple[int, int]]:

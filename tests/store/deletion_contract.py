@@ -456,6 +456,32 @@ class DeletionContract:
         settle([a, b])
         assert (a.rows(CLIENT, "name"), b.rows(CLIENT, "name")) == ([], ["Ann"])
 
+    @pytest.mark.parametrize("edit_first", [True, False])
+    def test_beyond_the_receiver_its_other_links_decide(self, make: Make, edit_first: bool) -> None:
+        """The source only deletes in the hub; the branch shares deletions with the hub, and has a later edit.
+
+        What the source has deleted had been edited in the hub, or it comes alive again there, after that.
+        """
+        hub, source, branch = make(((0, 1), (0, 2)), {1: {STATUS: Direction.DOWNLOAD}})
+        _, there, beyond = known([hub, source, branch], CLIENT, name="Ann", phone="1")
+        source.remove(CLIENT, there)
+        source.store.seal()
+        hub.clock.wait()
+        branch.write(CLIENT, beyond, phone="2")
+        first, second = ((branch, 2), (source, 1)) if edit_first else ((source, 1), (branch, 2))
+        send(*first)
+        send(*second)
+        settle([hub, source, branch])
+        lives = [] if edit_first else [("Ann", "2")]
+        assert hub.rows(CLIENT, "name", "phone") == branch.rows(CLIENT, "name", "phone") == lives
+        assert source.keys(CLIENT) == []
+        assert hub.codes == source.codes == branch.codes == []
+        if lives:  # the source, which is not told, goes on without it
+            hub.clock.wait()
+            hub.write(CLIENT, hub.keys(CLIENT)[0], phone="3")
+            settle([hub, source, branch])
+            assert (source.keys(CLIENT), branch.rows(CLIENT, "phone")) == ([], ["3"])
+
     def test_off_means_that_deletions_stay_here_and_say_so_once(self, make: Make) -> None:
         a, b = make(ways={1: {STATUS: Direction.OFF}})
         here, there = known([a, b], CLIENT, name="Ann", phone="1")
