@@ -25,7 +25,8 @@ from syncapp.store.rejoining import rejoin
 from syncapp.store.softly import standing
 from syncapp.store.systemvalues import kept_fields
 from syncapp.store.tombstones import tell_again
-from syncapp.store.writing import Verdict, Write
+from syncapp.store.values import same
+from syncapp.store.writing import Loser, Verdict, Write
 
 
 class _Return(NamedTuple):
@@ -61,6 +62,8 @@ class Graves(Lives):
         self._matched = matched
         self._returns: dict[bytes, _Return] = {}
         self._anew: dict[bytes, set[int]] = {}
+        #: Names of fields → what the rows of the records that come back held, as the archive tells.
+        self._before: dict[bytes, dict[str, Any]] = {}
         self._left: dict[bytes, Record] = {}
 
     def meet(self, change: Incoming, record: Record) -> Incoming | None:
@@ -185,6 +188,8 @@ class Graves(Lives):
         kept = kept_values(self.backend, table, row) if row is not None else Kept({}, frozenset())
         if row is not None:
             came = {table.fields[field].name for field in cells}
+            # Without relations: the conflict list keeps those by uids.
+            self._before[write.change.uid] = {n: v for n, v in kept.values.items() if n not in row.targets}
             write.kept = {name: value for name, value in kept.values.items() if name not in came}
         entries, stay = write.record.entries, {*cells, table.status, WHOLE}
         stay |= {field.number for field in kept_fields(table)}  # no row had them
@@ -210,7 +215,17 @@ class Graves(Lives):
                 verdict.merged = Merged(Outcome.APPLY, version)
                 if again:
                     anew.add(field)
+                    self._replaced(write, fields[field], verdict, known)
             self._anew[write.change.uid] = anew
+
+    def _replaced(self, write: Write, field: FieldInfo, verdict: Verdict, known: Entry | None) -> None:
+        """What came stands in the place of a later value, which the archive has kept until now."""
+        before, version = self._before.get(write.change.uid, {}), verdict.merged.version
+        if known is None or version is None or field.merge is not Merge.VALUE or field.name not in before:
+            return
+        lost = before[field.name]
+        if verdict.held is None and not same(field.type.kind, verdict.value, lost):
+            self.ledger.keep(write.record, field.number, Loser(verdict.value, lost, version, known.version))
 
     def _joined(self, write: Write, field: FieldInfo, verdict: Verdict, known: Entry) -> bool:
         """Of sums and unions, what this program had when the record died still counts."""
@@ -295,6 +310,7 @@ class Graves(Lives):
                 rejoin(self.backend, self.setup, back.record, self.numbering)
         self._returns.clear()
         self._anew.clear()
+        self._before.clear()
         self._left.clear()
 
 

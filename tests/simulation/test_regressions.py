@@ -135,3 +135,9 @@ def test_a_record_that_came_round_by_a_road_without_deletions(seed: int) -> None
 def test_a_revival_that_the_source_of_deletions_is_not_told(seed: int) -> None:
     """It had seen the deletion, as a later value in a field that is only received: the judge took it for a fault."""
     World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [30578])
+def test_an_edit_went_with_the_archive_when_the_record_came_back(seed: int) -> None:
+    """The peer that told of the return had no value for the field (tests/store/test_deletions.py)."""
+    World(seed).run()

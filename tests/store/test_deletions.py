@@ -176,3 +176,23 @@ def test_a_record_that_is_back_is_told_with_the_unions_that_hold_it() -> None:
     a.write(TAG, tag_a, name="t2")
     settle([a, b, c])
     assert [len(party.rows(CLIENT, "tags")[0]) for party in (a, b, c)] == [1, 1, 1]
+
+
+def test_an_edit_that_a_record_comes_back_without_is_kept() -> None:
+    """B may not send the address: A has none, and gives the record back with that. B's own is in its conflict list."""
+    a, b, c = world([(0, 1), (0, 2)], {1: {"address": Direction.UPLOAD}})
+    b.create(CLIENT, name="Ann", address="here")
+    settle([a, b, c])
+    a.clock.wait()
+    a.remove(CLIENT, a.keys(CLIENT)[0])
+    a.store.seal()
+    a.clock.wait()
+    c.write(CLIENT, c.keys(CLIENT)[0], phone="2")
+    c.store.seal()
+    send(a, 1)
+    assert b.keys(CLIENT) == []
+    settle([a, b, c])
+    assert everywhere([a, b, c], CLIENT, "name", "phone", "address") == [("Ann", "2", None)]
+    assert ("address", None, "here") in [
+        (field.rpartition(".")[2], *values) for field, *values in b.conflicts
+    ]
