@@ -383,10 +383,10 @@ class Applier:
             if write.failed is not None:
                 failed = write.failed
                 self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
-                if not write.create and self._aliases.learn(write):
-                    renamed.append(write)  # who it is has nothing to do with what could not be written
+        # Who a record is has nothing to do with what could not be written: the peer has it, by all of its names.
+        met = [write for write in writes if not write.create and (write.failed is None or write.record.id)]
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
-        paired = self._aliases.pair([write.record for write in done])
+        paired = self._aliases.pair([*(write.record for write in done), *(write.record for write in met)])
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._herald.note(write)
@@ -396,7 +396,8 @@ class Applier:
                 self._arrived.add(write.record.uid)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
-        met = [write for write in done if write.record.id in paired and not write.create]
+        renamed += [write for write in met if write.failed is not None and self._aliases.learn(write)]
+        met = [write for write in met if write.record.id in paired]
         self._aliases.tell(renamed, met)
 
     def _lets_go(self, write: Write) -> bool:

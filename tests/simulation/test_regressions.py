@@ -141,3 +141,9 @@ def test_a_revival_that_the_source_of_deletions_is_not_told(seed: int) -> None:
 def test_an_edit_went_with_the_archive_when_the_record_came_back(seed: int) -> None:
     """The peer that told of the return had no value for the field (tests/store/test_deletions.py)."""
     World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [48388])
+def test_a_record_lost_its_name_with_a_change_that_could_not_be_written(seed: int) -> None:
+    """It took the other name that came with the change, and nobody had confirmed it (tests/store/test_deletions.py)."""
+    World(seed).run()

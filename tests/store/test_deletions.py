@@ -72,6 +72,25 @@ def test_a_record_that_is_gone_learns_its_other_names_too() -> None:
     assert uid in (record.uid, *a.backend.aliases([record.id]).get(record.id, []))
 
 
+def test_a_record_keeps_its_names_where_what_came_under_another_one_cannot_be_written() -> None:
+    """A's order was sent, and is not confirmed; B says what else it is called, and a number that is in use."""
+    a, b = world()
+    client, at_b = known([a, b], CLIENT, name="Ann")
+    here = a.create(ORDER, number="1", client=client)
+    a.create(ORDER, number="5", client=client)
+    assert a.read(1) is not None
+    uid, other = a.uid(ORDER, here), b"other name 16 by"
+    there = b.create(ORDER, number="5", client=at_b)
+    batch = b.read(1)
+    assert batch is not None
+    (row,) = batch.sections[0].rows
+    row.aliases += [uid, other]
+    a.apply(1, batch)
+    assert a.codes == ["not_unique"]
+    names = (uid, other, b.uid(ORDER, there))
+    assert {record.pk if (record := a.known(name)) else "" for name in names} == {here}
+
+
 def test_a_sum_counts_what_was_added_before_the_record_died() -> None:
     a, b = world(merges={"crm.Order.amount": Merge.SUM})
     client, _ = known([a, b], CLIENT, name="Ann")
