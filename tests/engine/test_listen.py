@@ -189,8 +189,8 @@ async def test_hints_come_at_once_and_without_them_it_takes_a_moment(
         found.append(time.monotonic() - began)
         await quiet(watch)  # so that the pauses have grown
     if watch.listening:
-        assert statistics.median(found) < 0.01, found
-    assert max(found) < listen.FLOOR + 0.2, found
+        assert statistics.median(found) < listen.FLOOR / 4, found
+    assert max(found) < listen.FLOOR + 5, found
 
 
 async def test_that_the_feed_grew_is_told_at_once_by_others_alone(
