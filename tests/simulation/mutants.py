@@ -267,7 +267,7 @@ MORTAL = Traits(deaths=True)
 DEATHS = Plan(deeds=50, pace=100_000, weather=Weather(delay=300_000))
 
 
-@mutant(plan=DEATHS, links=((1, 0), (1, 2)), traits=MORTAL)
+@mutant(600, plan=DEATHS, links=((1, 0), (1, 2)), traits=MORTAL)
 def late_edits_revive(patch: Patch) -> None:
     """Any edit that a deletion had not seen brings the record back, however old it is."""
 
