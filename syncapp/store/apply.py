@@ -19,13 +19,12 @@ from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.rules import Merge, stance
 from syncapp.store import parked
-from syncapp.store.aliases import Aliases
+from syncapp.store.aliases import Aliases, note_pairs
 from syncapp.store.base import AMBIGUOUS, Backend, Setup
 from syncapp.store.changing import restamped
 from syncapp.store.deletions import Deletions
 from syncapp.store.drift import set_aside
 from syncapp.store.duplicates import adopt, entomb, reborn
-from syncapp.store.feed import feed_again
 from syncapp.store.filters import touches
 from syncapp.store.graves import Graves
 from syncapp.store.heralds import Herald
@@ -35,6 +34,7 @@ from syncapp.store.lives import Context
 from syncapp.store.locking import BUSY, RowLocks, needs_strong, rows_of
 from syncapp.store.parked import Cell, Incoming
 from syncapp.store.questions import review
+from syncapp.store.refeed import feed_again
 from syncapp.store.resolve import Resolver
 from syncapp.store.saving import Saver
 from syncapp.store.sealing import Numbering, seal, seal_rows
@@ -383,10 +383,11 @@ class Applier:
             if write.failed is not None:
                 failed = write.failed
                 self._ledger.park(write.change, 0, failed.code, failed.params, failed.waits_for)
-        # Who a record is has nothing to do with what could not be written: the peer has it, by all of its names.
-        met = [write for write in writes if not write.create and (write.failed is None or write.record.id)]
         self._backend.save_records([write.record for write in done if self._settle_record(write)])
-        paired = self._aliases.pair([*(write.record for write in done), *(write.record for write in met)])
+        # Who a record is has nothing to do with what could not be written: the peer has it, by all of its names.
+        known = [write for write in writes if not write.create and write.record.id]
+        had = {write.record.id for write in (*done, *known)}
+        paired = note_pairs(self._backend, self._link.id, had)
         review(self._backend, self._setup, [(write.record, write.written()) for write in done])
         for write in done:
             self._herald.note(write)
@@ -396,9 +397,8 @@ class Applier:
                 self._arrived.add(write.record.uid)
             if write.change.problem and not _still_held(write):
                 self._ledger.drop(write.change)
-        renamed += [write for write in met if write.failed is not None and self._aliases.learn(write)]
-        met = [write for write in met if write.record.id in paired]
-        self._aliases.tell(renamed, met)
+        renamed += [write for write in known if write.failed is not None and self._aliases.learn(write)]
+        self._aliases.tell(renamed, [write for write in known if write.record.id in paired])
 
     def _lets_go(self, write: Write) -> bool:
         """Whether a row that was here before refers to other rows now."""

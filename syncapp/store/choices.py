@@ -12,6 +12,7 @@ from syncapp import errors
 from syncapp.core.changes import Record
 from syncapp.core.clock import Version
 from syncapp.store import questions
+from syncapp.store.aliases import names_of
 from syncapp.store.base import ASK, Backend, ConflictRow, ProblemRow, Setup
 from syncapp.store.conflicts import portable_rows
 from syncapp.store.deciding import KEEP, Decided, Decider, Decision
@@ -63,7 +64,7 @@ def _questions_of(backend: Backend, row: ProblemRow) -> list[ProblemRow]:
     record = backend.records_by_uid([row.uid]).get(row.uid)
     names = {row.uid}
     if record is not None:
-        names |= {record.uid, *backend.aliases([record.id]).get(record.id, ())}
+        names |= {*names_of(backend, [record])[record.id]}
     return [found for found in backend.standing(names) if found.code == ASK and found.field == row.field]
 
 

@@ -20,6 +20,7 @@ from syncapp.core.changes import WHOLE, Entry, Record, RowKind
 from syncapp.core.liveness import Judgement, Ruling, on_deletion
 from syncapp.core.merge import merge_field
 from syncapp.errors import HostCodeFailed
+from syncapp.store.aliases import names_of, note_pairs
 from syncapp.store.base import Backend, RowRefused, Setup
 from syncapp.store.duplicates import Heirs
 from syncapp.store.graves import Graves
@@ -223,24 +224,21 @@ class Deletions(Lives):
         doomed = [self._doomed[root.place] for root in removed.gone]
         # Looked up again: one may have gone with another one, and has a version of its own by now.
         fresh = self.backend.records_by_uid([item.record.uid for item in doomed])
-        aliases = self.backend.aliases([record.id for record in fresh.values()]) if fresh else {}
+        names = names_of(self.backend, fresh.values())
         for item in doomed:
             record = fresh[item.record.uid]
-            self._inter(item, record, {record.uid, *aliases.get(record.id, ())})
+            self._inter(item, record, names[record.id])
             buried.append(record)
             place = Place(self.setup.tables[record.table].label, record.pk)
             self._mourn(item, record, removed.rows.get(place, {}))
         self.backend.save_records(buried)
-        ids = {record.id for record in buried}
-        missing = ids - self.backend.paired(self.link.id, ids) if ids else ids
-        if missing:
-            self.backend.add_pairs(self.link.id, missing)
+        note_pairs(self.backend, self.link.id, {record.id for record in buried})
         for item, record in zip(doomed, buried, strict=True):
             self.learn_names(item.change, record)
         self.backend.hasten({record.uid for record in buried})
         review(self.backend, self.setup, [(record, record.entries) for record in buried])
 
-    def _inter(self, item: _Doomed, record: Record, names: set[bytes]) -> None:
+    def _inter(self, item: _Doomed, record: Record, names: tuple[bytes, ...]) -> None:
         status, version = self.status(record.table), item.judgement.version
         known = record.entries.get(status)
         if not record.alive and known is not None:
@@ -248,7 +246,7 @@ class Deletions(Lives):
             assert merged.version is not None
             version = merged.version
         # Who deleted it may not know all that it is called: a row of its own may go by another name of the record.
-        told = names <= set(item.change.names)
+        told = set(names) <= {*item.change.names}
         record.alive = False
         record.seq = self.numbering.next(incoming=told)
         record.entries[status] = Entry(version, record.seq, self.link.id if told else 0)

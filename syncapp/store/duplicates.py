@@ -20,6 +20,7 @@ from syncapp.core.changes import WHOLE, Entry, Record
 from syncapp.core.clock import Version, edit, sees
 from syncapp.core.liveness import known_together
 from syncapp.core.rules import Merge
+from syncapp.store.aliases import names_of
 from syncapp.store.base import Backend, ProblemRow, Setup, TableInfo
 from syncapp.store.parked import Incoming, unpack
 from syncapp.store.refeed import feed_again
@@ -27,11 +28,6 @@ from syncapp.store.refeed import feed_again
 if TYPE_CHECKING:
     from syncapp.store.resolve import Resolver
     from syncapp.store.sealing import Numbering
-
-
-def names_of(backend: Backend, record: Record) -> set[bytes]:
-    """All names of a record."""
-    return {record.uid, *backend.aliases([record.id]).get(record.id, ())}
 
 
 def spare(
@@ -72,7 +68,7 @@ def adopt(
     backend: Backend,
     setup: Setup,
     heir: Record,
-    others: Iterable[Record],
+    others: Sequence[Record],
     link: int,
     numbering: Numbering,
     *,
@@ -82,17 +78,9 @@ def adopt(
 
     ``link``: that of the peer for which they are one. ``date``: what ``heir`` holds was chosen, not what they had.
     """
-    names: set[bytes] = set()
-    backend.add_pairs(link, [heir.id])
     for other in others:
-        names |= names_of(backend, other)
-        for number in setup.links:
-            if backend.paired(number, [other.id]):
-                backend.add_pairs(number, [heir.id])
-        backend.forget([other], {})
         _date(heir, other, setup.tables[heir.table], numbering, fields=date)
-    for name in sorted(names):
-        backend.rename(heir, name)
+    names = _take_over(backend, setup, heir, others, link)
     feed_again(heir, numbering)
     for field, entry in heir.entries.items():
         if entry.seq < 0:
@@ -110,22 +98,28 @@ def entomb(
         return heir
     status = setup.tables[heir.table].status
     graves = [record.entries[status].version for record in records if status in record.entries]
-    names: set[bytes] = set()
-    backend.add_pairs(link, [heir.id])
-    for other in others:
-        names |= names_of(backend, other)
-        for number in setup.links:
-            if backend.paired(number, [other.id]):
-                backend.add_pairs(number, [heir.id])
-    backend.forget(others, {})
-    for name in sorted(names):
-        backend.rename(heir, name)
+    _take_over(backend, setup, heir, others, link)
     version = known_together(graves)
     if version is not None:
         heir.seq = numbering.next()
         heir.entries[status] = Entry(version, heir.seq, 0)
     backend.save_records([heir])
     return heir
+
+
+def _take_over(
+    backend: Backend, setup: Setup, heir: Record, others: Sequence[Record], link: int
+) -> list[bytes]:
+    """Let ``heir`` be called by the names of ``others``, which are forgotten; whoever had one of them has it. These."""
+    names = sorted({name for known in names_of(backend, others).values() for name in known})
+    backend.add_pairs(link, [heir.id])
+    for number in setup.links:
+        if backend.paired(number, [other.id for other in others]):
+            backend.add_pairs(number, [heir.id])
+    backend.forget(others, {})
+    for name in names:
+        backend.rename(heir, name)
+    return names
 
 
 def reborn(backend: Backend, setup: Setup, dead: Record, pk: str, numbering: Numbering) -> None:

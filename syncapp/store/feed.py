@@ -34,7 +34,6 @@ from syncapp.store.filters import RowFilters
 from syncapp.store.identity import Uids
 from syncapp.store.options import option_maps
 from syncapp.store.outgoing import outgoing
-from syncapp.store.refeed import feed_again as feed_again
 from syncapp.store.sealing import Numbering, seal_rows
 from syncapp.store.systemvalues import fill_in, is_kept, value_of
 from syncapp.store.unsendable import outgoing_problem

@@ -16,6 +16,7 @@ from syncapp.core.merge import Merged, Outcome, merge_field
 from syncapp.core.parts import Parts, join_parts, members
 from syncapp.core.rules import Merge
 from syncapp.store import partwire
+from syncapp.store.aliases import names_of, note_pairs
 from syncapp.store.archive import Kept, kept_values
 from syncapp.store.base import FieldInfo
 from syncapp.store.deletionbase import ArchiveRow
@@ -140,8 +141,7 @@ class Graves(Lives):
 
     def _tell(self, record: Record, status: int) -> None:
         """The peer has a record that died here before it was known to have it: it must hear of that."""
-        if not self.backend.paired(self.link.id, [record.id]):
-            self.backend.add_pairs(self.link.id, [record.id])
+        if note_pairs(self.backend, self.link.id, [record.id]):
             tell_again(record, status, self.numbering)
             self.backend.save_records([record])
 
@@ -283,8 +283,7 @@ class Graves(Lives):
             return False
         record, status = write.record, self.status(write.record.table)
         unheard = self._unheard(write)
-        names = {record.uid, *self.backend.aliases([record.id]).get(record.id, ())}
-        unnamed = not names.issubset(write.change.names)
+        unnamed = not set(names_of(self.backend, [record])[record.id]) <= {*write.change.names}
         local = back.via == 0 or bool(self._anew[write.change.uid] or unheard) or unnamed
         number = self.numbering.next(incoming=not local)
         if unnamed:  # names go with whatever is sent of a record, which may be nothing now

@@ -8,6 +8,7 @@ from syncapp.core.changes import Record
 from syncapp.core.clock import Version
 from syncapp.core.mapping import Agreement
 from syncapp.core.merge import Merged, Outcome
+from syncapp.store.aliases import add_names
 from syncapp.store.base import Backend, LinkInfo, Setup
 from syncapp.store.ledger import Ledger
 from syncapp.store.parked import Cell, Incoming
@@ -74,12 +75,8 @@ class Lives:
 
     def learn_names(self, change: Incoming, record: Record) -> None:
         """A record that is gone goes by all of its names too: by a new one it would come as one more record."""
-        if change.names == (record.uid,):
-            return
-        known = self.backend.records_by_uid(change.names)
-        for name in change.names:
-            if name not in known:
-                self.backend.rename(record, name)
+        if change.names != (record.uid,):
+            add_names(self.backend, record, change.names)
 
     def conflict(self, record: Record, won: Any, lost: Any, winner: Version, loser: Version) -> None:
         """Keep what lost in a dispute about the record's life."""

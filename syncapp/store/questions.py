@@ -14,6 +14,7 @@ from syncapp.core.changes import Record
 from syncapp.core.clock import sees
 from syncapp.core.rules import Merge, Policy
 from syncapp.store import parked
+from syncapp.store.aliases import names_of
 from syncapp.store.base import ASK, UNKNOWN, Backend, LogRow, ProblemRow, Setup
 from syncapp.store.parked import Cell
 
@@ -63,11 +64,11 @@ def _by_name(backend: Backend, setup: Setup, changed: Iterable[Changed]) -> dict
             able[record.table] = waiting_fields(setup, record.table)
         if record.id and (fields := able[record.table].intersection(numbers)):
             waiting[record.id] = (record, fields)
-    names = backend.aliases(list(waiting)) if waiting else {}
+    names = names_of(backend, [record for record, _ in waiting.values()])
     return {
         (name, field): record
         for record, fields in waiting.values()
-        for name in (record.uid, *names.get(record.id, ()))
+        for name in names[record.id]
         for field in fields
     }
 

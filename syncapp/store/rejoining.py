@@ -7,6 +7,7 @@ from collections import defaultdict
 from syncapp.core.changes import Record
 from syncapp.core.parts import members
 from syncapp.core.rules import Merge
+from syncapp.store.aliases import names_of
 from syncapp.store.base import Backend, Setup
 from syncapp.store.sealing import Numbering
 
@@ -27,7 +28,7 @@ def rejoin(backend: Backend, setup: Setup, back: Record, numbering: Numbering) -
                 fields[table.number].append(field.number)
     if not fields:
         return
-    names, seq = {back.uid, *backend.aliases([back.id]).get(back.id, ())}, 0
+    names, seq = set(names_of(backend, [back])[back.id]), 0
     again: dict[int, Record] = {}
     while found := backend.records_after(seq, SLICE):
         seq = found[-1].seq

@@ -20,11 +20,12 @@ from syncapp.store.apply import Applier, Source
 from syncapp.store.base import NEVER, Backend, FlowState, LinkCursors, LinkStatus, PeerInfo, Refilter, Setup
 from syncapp.store.changing import change_in
 from syncapp.store.choices import Decisions
-from syncapp.store.feed import FeedReader, Peer, ReadResult, feed_again
+from syncapp.store.feed import FeedReader, Peer, ReadResult
 from syncapp.store.filters import RowFilters, again, arrived, withhold
 from syncapp.store.ledger import reopen
 from syncapp.store.meeting import Meeting
 from syncapp.store.parked import translate
+from syncapp.store.refeed import feed_again
 from syncapp.store.revival import Reviver
 from syncapp.store.runs import Run
 from syncapp.store.sealing import Numbering, seal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncapp.core.changes import Record
-from syncapp.store.feed import feed_again
+from syncapp.store.refeed import feed_again
 from syncapp.store.sealing import Numbering
 from tests.store.deletion_contract import CLIENT, Make, everywhere, known, totals_add_up
 from tests.store.mortals import Party, settle

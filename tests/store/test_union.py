@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from syncapp.core.changes import Batch
-from syncapp.store.feed import feed_again
+from syncapp.store.refeed import feed_again
 from tests.store.replicas import UNION, Maker, Network, Replica, make, shelf
 
 __all__ = ["make", "shelf"]
