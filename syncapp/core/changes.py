@@ -85,6 +85,10 @@ class Record(msgspec.Struct):
     seq: int = 0
     entries: Entries = {}
 
+    def versions(self) -> list[Version]:
+        """Everything that is known of the record: the versions of all fields, its status included."""
+        return [entry.version for field, entry in self.entries.items() if field != WHOLE]
+
 
 def pack_entries(entries: Mapping[int, Entry]) -> bytes:
     """Entries as MessagePack: fields that share version, number, link and parts are one group.

@@ -125,7 +125,7 @@ def _take_over(
 def reborn(backend: Backend, setup: Setup, dead: Record, pk: str, numbering: Numbering) -> None:
     """Let a dead record live on as the row ``pk``, which has no record: people made it anew."""
     status = setup.tables[dead.table].status
-    known = [entry.version for field, entry in dead.entries.items() if field != WHOLE]
+    known = dead.versions()
     dead.alive, dead.pk, dead.seq = True, pk, numbering.next()
     dead.entries = {}
     if known:
@@ -150,7 +150,7 @@ def _date(
             version = above([entry.version, mine.version if mine else None], numbering)
             heir.entries[field] = Entry(version, -1, 0, (mine or entry).parts)
     if grave is not None:
-        known = [entry.version for field, entry in heir.entries.items() if field != WHOLE]
+        known = heir.versions()
         heir.entries[status] = Entry(above([grave.version, *known], numbering), -1, 0)
 
 
@@ -198,7 +198,7 @@ class Heirs:
             backend.rename(record, name)
         feed_again(record, self._numbering)
         status = backend.setup().tables[record.table].status
-        known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
+        known = record.versions()
         record.entries[status] = Entry(above([deletion, *known], self._numbering), record.seq, 0)
         backend.save_records([record])
         look_again(backend, record.table, change.names)

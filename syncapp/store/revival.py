@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from syncapp import errors
-from syncapp.core.changes import WHOLE, Entry, JournalRow, Record
+from syncapp.core.changes import Entry, JournalRow, Record
 from syncapp.core.clock import Version, edit
 from syncapp.core.liveness import bury, known_together
 from syncapp.store.archive import kept_values
@@ -75,7 +75,7 @@ class Reviver:
     def _date(self, record: Record, table: TableInfo, changed: frozenset[int]) -> None:
         """The status, and what could not come back as it was, is decided now, in knowledge of all that was."""
         record.alive, record.seq = True, self._numbering.next()
-        known = known_together(entry.version for f, entry in record.entries.items() if f != WHOLE)
+        known = known_together(record.versions())
         version = edit(self._backend.now(), self._numbering.origin, known)
         for field in {table.status, *(changed & record.entries.keys())}:
             record.entries[field] = Entry(version, record.seq, 0)
@@ -94,7 +94,7 @@ class Reviver:
             raise errors.RecordGone(table=table.label)
         self._seal([(record.table, record.pk)])
         record = self._backend.records_by_uid([uid])[uid]
-        known = [entry.version for f, entry in record.entries.items() if f != WHOLE]
+        known = record.versions()
         version = bury(now, self._numbering.origin, known)
         if table.soft is not None:
             self._lay_down(record, table)

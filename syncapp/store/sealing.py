@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from syncapp.core.changes import WHOLE, Cursor, Entry, JournalRow, Op, Record
+from syncapp.core.changes import Cursor, Entry, JournalRow, Op, Record
 from syncapp.core.clock import edit, epoch_of
 from syncapp.core.liveness import bury, known_together
 from syncapp.core.mapping import Kind
@@ -207,7 +207,7 @@ def _bury(record: Record, status: int, at: int, numbering: Numbering) -> None:
     record.alive = False
     record.seq = numbering.next()
     if status:
-        known = [entry.version for field, entry in record.entries.items() if field != WHOLE]
+        known = record.versions()
         version = bury(at, numbering.origin, known)
         record.entries[status] = Entry(version, record.seq, 0)
 
@@ -228,7 +228,7 @@ def _cross(
         return {status: at}
     record.alive, record.seq = True, numbering.next()
     if status:
-        known = known_together(entry.version for field, entry in record.entries.items() if field != WHOLE)
+        known = known_together(record.versions())
         record.entries[status] = Entry(edit(at, numbering.origin, known), record.seq, 0)
     return {**fields, status: at}
 
