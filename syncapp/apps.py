@@ -51,8 +51,7 @@ def _after_migrate(*, using: str, **_kwargs: Any) -> None:
     changes = catalogue.refresh(using)
     models = {label: table.description.model for label, table in catalogue.tables(using).items()}
     migrating.forget_emptied(using, [label for label in changes.returned if label in models], models)
-    triggers.after_migrate(using)
-    if triggers.ready(using):
+    if triggers.after_migrate(using):
         migrating.find(using)
 
 

@@ -91,9 +91,8 @@ class Session:
         self._sender = Sender(self.timing.interval, self.timing.linger)
         self._applied = START
         self._received = START
-        self._account = self._heard = (
-            0  # how many changes our account tells of, and the peer's as far as we heard
-        )
+        # How many changes our newest account tells of, and the peer's newest that we have heard.
+        self._account = self._heard = 0
         self._queue: deque[tuple[Batch, int]] = deque()
         self._waiting = 0  # bytes of the batches received and not applied
         self._message_size = 0

@@ -24,7 +24,7 @@ from syncapp.core.messages import CAPABILITIES, Limits
 from syncapp.core.series import Grant, Report
 from syncapp.core.session import Now, Role, Session, State
 from syncapp.engine.codec import Codec
-from syncapp.engine.links import LinkConfig, exists, status_of
+from syncapp.engine.links import LinkConfig, status_of
 from syncapp.engine.numbers import NumbersTalk
 from syncapp.engine.pool import StorePool
 from syncapp.store.base import LinkStatus
@@ -40,11 +40,11 @@ T = TypeVar("T")
 LEASE = 15_000_000
 RENEW_EVERY = 5.0
 #: Seconds between two looks at what is parked; sooner where something is due before that.
-#: Between two attempts to open a book of numbers that a transaction of the program's own has.
-NUMBERS_PAUSE = 0.1
 RETRY_EVERY = 5.0
 #: What is due at once is not tried more often than this.
 RETRY_SOON = 0.05
+#: Seconds between two attempts to open a book of numbers that a transaction of the program's own has.
+NUMBERS_PAUSE = 0.1
 #: Seconds that a goodbye may take to a peer that reads nothing.
 LAST_WORDS = 1.0
 
@@ -476,9 +476,7 @@ class LinkDriver:
                     renew_at = time.monotonic() + RENEW_EVERY
                     self.want_numbers()
                 else:
-                    # A link that was removed has no lease either, and that is what its peer should hear.
-                    there = await self._pool.run(lambda store: exists(store, link))
-                    raise errors.LeaseLost(link=self._name()) if there else errors.LinkPausedHere()
+                    raise await self._pool.run(lambda store: store.lease_lost(link))
                 pause = min(renew_at, self._retry_at) - time.monotonic() if refiltered else 0
                 async with asyncio.timeout(max(0, pause)):
                     await self._stir.wait()

@@ -58,7 +58,7 @@ def load(store: Store) -> dict[int, LinkConfig]:
 
 def _config(store: Store, link: Link) -> LinkConfig:
     catalogue = msgspec.msgpack.encode(_agreed_on(store.backend.catalogue(link.pk)))
-    setup = store.backend.setup().links.get(link.pk)
+    setup = store.backend.setup()
     known = repr(
         (
             link.name,
@@ -70,8 +70,8 @@ def _config(store: Store, link: Link) -> LinkConfig:
             link.interval,
             link.user_matching,
             link.options,
-            setup,
-            store.backend.setup().series,
+            setup.links.get(link.pk),
+            setup.series,
             store.backend.instance().origin,
         )
     )
@@ -151,11 +151,6 @@ def load_one(store: Store, link: int) -> LinkConfig:
     if found is None:
         raise errors.LinkPaused()
     return _config(store, found)
-
-
-def exists(store: Store, link: int) -> bool:
-    """Whether the link has not been removed."""
-    return link in store.backend.setup().links
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -389,10 +389,10 @@ class FeedReader:
             row = self._row(item, fields, values, origins)
             row.aliases = aliases.get(item.record.id, [])
             row.keys = self._keys.get((item.record.table, item.record.pk), [])
-            keys = self._keys_of(item.record.table) if row.keys else []
-            key = (item.record.table, fields, bool(keys))
+            key = (item.record.table, fields, bool(row.keys))
             section = sections.get(key)
             if section is None:
+                keys = self._keys_of(item.record.table) if row.keys else []
                 section = sections[key] = Section(item.record.table, list(fields), [], keys)
             section.rows.append(row)
         return Batch(start, end, list(origins), list(sections.values()))

@@ -51,12 +51,8 @@ class Reviver:
                 record.pk = self._backend.restore_row(row.label, values)
         except RowRefused as refused:
             raise errors.NotRestored(table=table.label, record=row.pk, detail=refused.detail) from refused
-        self._date(record, table, changed)
-        self._backend.save_records([record])
-        rejoin(self._backend, self._setup, record, self._numbering)
         self._backend.drop_archive([record.uid])
-        self._backend.hasten({record.uid})
-        return record
+        return self._back(record, table, changed)
 
     def _wake(self, record: Record) -> Record:
         """The same for a record whose row is there."""
@@ -66,7 +62,11 @@ class Reviver:
                 mark(self._backend, table, [record.pk], alive=True)
         except RowRefused as refused:
             raise errors.NotRestored(table=table.label, record=record.pk, detail=refused.detail) from refused
-        self._date(record, table, frozenset())
+        return self._back(record, table, frozenset())
+
+    def _back(self, record: Record, table: TableInfo, changed: frozenset[int]) -> Record:
+        """The row stands: the record lives from now on, and everybody who waits for it hears of it."""
+        self._date(record, table, changed)
         self._backend.save_records([record])
         rejoin(self._backend, self._setup, record, self._numbering)
         self._backend.hasten({record.uid})

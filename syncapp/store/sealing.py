@@ -127,7 +127,7 @@ def _seal_table(
     gone = set(doubtful) - present
     dead = dead_rows(backend, setup.tables[table], by_pk) if soft else set[str]()
     lost = {pk: records[pk] for pk in (gone | dead) & records.keys() if records[pk].alive}
-    spared = lost.keys() | set()
+    spared = set(lost)
     heirs = spare(backend, setup, table, lost, records, numbering) if lost else []
     spared -= lost.keys()
     quiet: list[Record] = []
@@ -161,7 +161,8 @@ def _seal_table(
     numbered = [*(record for record, _, _ in changed), *quiet]
     backend.save_records(numbered)
     numbered += [heir for heir in heirs if not any(heir is record for record in numbered)]
-    numbered.sort(key=lambda record: record.seq)
+    if heirs or quiet:
+        numbered.sort(key=lambda record: record.seq)
     review(backend, setup, [(r, fields if r.alive else r.entries) for r, fields, _ in changed])
     if gone or soft or _let_go(setup, table, changed):
         backend.hasten({record.uid for record in numbered})

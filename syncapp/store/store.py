@@ -257,14 +257,16 @@ class Store(Decisions, Numbers):
             return Applied(cursors.applied, cursors.totals, fates, result.want, gap=False, passed=passed)
 
     def _check_lease(self, link: int, ours: bool) -> None:
-        if ours:
-            return
+        if not ours:
+            raise self.lease_lost(link)
+
+    def lease_lost(self, link: int) -> errors.SyncError:
+        """What it means that the lease of ``link`` is not ours.
+
+        A link that was removed has no lease either, and that is what its peer should hear.
+        """
         known = self.backend.setup().links.get(link)
-        if (
-            known is None
-        ):  # a link that was removed has no lease either, and that is what its peer should hear
-            raise errors.LinkPausedHere()
-        raise errors.LeaseLost(link=known.name)
+        return errors.LinkPausedHere() if known is None else errors.LeaseLost(link=known.name)
 
     def retry(self, link: int, agreement: Agreement, token: int, ids: list[int] | None = None) -> int:
         """Try parked changes again: those due by now, or ``ids``; returns how many were tried."""
@@ -296,7 +298,7 @@ class Store(Decisions, Numbers):
         with self.backend.transaction():
             now = self.backend.now()
             due = self.backend.problems_due(link, now + most, 1)
-            return min(max(0, row.next_try - now) for row in due) if due else most
+            return max(0, due[0].next_try - now) if due else most
 
     # -- the peer -------------------------------------------------------------------------------------------
 

@@ -175,18 +175,16 @@ def before_migrate(using: str = "default") -> None:
     remove_all(using)
 
 
-def after_migrate(using: str = "default") -> None:
-    """Put the triggers back after a migration; does nothing while syncapp's own tables are not there (yet)."""
-    if ready(using):
+def after_migrate(using: str = "default") -> bool:
+    """Put the triggers back after a migration. Whether it could: syncapp's own tables may not be there (yet)."""
+    there = ready(using)
+    if there:
         install_all(using)
+    return there
 
 
 def ready(using: str = "default") -> bool:
     """Whether syncapp's own tables are there."""
-    return _ready(connections[using])
-
-
-def _ready(connection: BaseDatabaseWrapper) -> bool:
     needed = (
         models.Instance,
         models.Table,
@@ -199,7 +197,7 @@ def _ready(connection: BaseDatabaseWrapper) -> bool:
         models.MatchKey,
     )
     written = (models.Journal, models.Applying)
-    present = set(connection.introspection.table_names())
+    present = set(connections[using].introspection.table_names())
     return {model._meta.db_table for model in (*needed, *written)} <= present
 
 
