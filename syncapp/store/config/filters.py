@@ -15,7 +15,7 @@ from tomlkit.items import InlineTable
 from syncapp.errors import BadFilterField, BadFilterValue, SyncError
 from syncapp.store.catalogue import CatalogueField, CatalogueTable
 from syncapp.store.config.reader import Reader, describe
-from syncapp.store.config.wirevalues import WRITTEN, wire_value
+from syncapp.store.config.wirevalues import from_file, has_values, is_single, shown, to_file, wire_value
 
 Written = Mapping[str, tuple[Any, ...]]
 Wire = dict[str, list[Any]]
@@ -32,15 +32,11 @@ def read(reader: Reader) -> Written:
     found: dict[str, tuple[Any, ...]] = {}
     for column, written in reader.table("filter").items():
         values = written if isinstance(written, list) else [written]
-        if not values or not all(_simple(value) for value in values):
+        if not values or not all(map(is_single, values)):
             inner.wrong(column, _EXPECTED)
             continue
-        found[column] = tuple(None if value == {"null": True} else value for value in values)
+        found[column] = tuple(map(from_file, values))
     return found
-
-
-def _simple(value: Any) -> bool:
-    return value == {"null": True} or not isinstance(value, list | dict)
 
 
 # -- compared with the table --------------------------------------------------------------------------------
@@ -56,7 +52,7 @@ def check(
         entry = find(column)
         if entry is None:
             continue
-        if entry.type.kind not in WRITTEN or entry.description.system or not entry.description.column:
+        if not has_values(entry):
             params = {"link": link, "table": table.label, "field": column, "kind": entry.type.kind.value}
             errors.append(BadFilterField(**params))
             continue
@@ -78,12 +74,8 @@ def sentence(place: str, label: str, filter: Wire) -> str:
     """What the filter does."""
     if not filter:
         return f"{place}: all records of {label} are sent now, without a filter."
-    parts = [f"{column} = {' or '.join(map(_shown, values))}" for column, values in filter.items()]
+    parts = [f"{column} = {' or '.join(map(shown, values))}" for column, values in filter.items()]
     return f"{place}: of {label} only records with {' and '.join(parts)} are sent now."
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else describe(value)
 
 
 def notes(place: str, filtered: Iterable[str], relations: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -101,6 +93,6 @@ def exported(filter: Wire) -> InlineTable:
     """The filter as it stands in a file."""
     table = tomlkit.inline_table()
     for column, values in filter.items():
-        written = [{"null": True} if value is None else value for value in values]
+        written = list(map(to_file, values))
         table.append(column, written[0] if len(written) == 1 else written)
     return table

@@ -22,10 +22,10 @@ from syncapp.errors import (
     SumNeedsNumber,
     SyncError,
     UnionNeedsRelations,
-    WrongSetting,
 )
 from syncapp.store.catalogue import CatalogueField, CatalogueTable
 from syncapp.store.config import softly
+from syncapp.store.config.named import find_field, wrong
 from syncapp.store.config.spec import RuleSpec
 
 if TYPE_CHECKING:
@@ -70,14 +70,11 @@ def plan_rules(
     plans: list[RulePlan] = []
     errors: list[SyncError] = []
     for spec in specs:
-        label, _, name = spec.field.rpartition(".")
-        table = catalogue.get(label.lower())
-        entry = table.fields.get(name) if table else None
-        if table is None or entry is None:
-            expected = 'the name of a field here, such as "app.Model.field"'
-            errors.append(_wrong(spec, "field", expected, spec.field))
+        named = find_field(catalogue, spec.field, _place(spec), errors)
+        if named is None:
             continue
-        full = f"{table.label}.{name}"
+        table, entry = named
+        full = f"{table.label}.{entry.name}"
         if any(plan.entry.number == entry.number for plan in plans):
             errors.append(DuplicateRule(field=full))
             continue
@@ -101,15 +98,15 @@ def _faults(spec: RuleSpec, full: str, entry: CatalogueField, links: list[TwoWay
         if merge is not Merge.VALUE:
             yield PolicyWithMerge(field=full, policy=policy.value, merge=merge.value)
         if entry.type.kind in _NO_VALUES:
-            yield _wrong(spec, "policy", '"latest" for this field', policy.value)
+            yield wrong(_place(spec), "policy", '"latest" for this field', policy.value)
     if policy in (Policy.ACTIVE, Policy.PASSIVE) and len(links) > 1:
         for link in links:
             if link.offer is not None and link.offer.hub:
                 yield PolicyRing(field=full, policy=policy.value, link=link.link)
 
 
-def _wrong(spec: RuleSpec, key: str, expected: str, found: str) -> SyncError:
-    return WrongSetting(place=f'Rule of "{spec.field}"', key=key, expected=expected, found=f'"{found}"')
+def _place(spec: RuleSpec) -> str:
+    return f'Rule of "{spec.field}"'
 
 
 def two_way_links(plans: Iterable[LinkPlan], offers: OfferOf, using: str) -> dict[int, list[TwoWay]]:
@@ -145,24 +142,19 @@ def write_rules(plans: Iterable[RulePlan], using: str) -> list[str]:
         number = plan.entry.number
         row = rows.pop(number, None)
         kept = row.options if row is not None else {}
+        earlier = before.get(number, DEFAULT)
         if plan.options != kept:
             changes.append(softly.sentence(plan.label, plan.options))
-            models.Rule.objects.using(using).update_or_create(
-                field_id=number,
-                defaults={
-                    "policy": plan.rule.policy.value,
-                    "merge": plan.rule.merge.value,
-                    "options": plan.options,
-                },
-            )
-        if plan.rule != before.get(number, DEFAULT):
-            changes.append(_told(plan.label, plan.rule, before.get(number, DEFAULT)))
+        if plan.rule != earlier:
+            changes.append(_told(plan.label, plan.rule, earlier))
             _ask_again(number, using)
-            models.Rule.objects.using(using).update_or_create(
-                field_id=number, defaults={"policy": plan.rule.policy.value, "merge": plan.rule.merge.value}
-            )
-        elif row is not None and plan.rule == DEFAULT and not plan.options:
+        if row is not None and plan.rule == earlier == DEFAULT and not plan.options:
             row.delete(using=using)
+        elif plan.rule != earlier or plan.options != kept:
+            policy, merge = plan.rule.policy.value, plan.rule.merge.value
+            models.Rule.objects.using(using).update_or_create(
+                field_id=number, defaults={"policy": policy, "merge": merge, "options": plan.options}
+            )
     for number, row in rows.items():
         if before[number] != DEFAULT:
             changes.append(_told(str(row.field), DEFAULT, before[number]))

@@ -18,8 +18,9 @@ from syncapp.core.mapping import Kind
 from syncapp.core.numberformat import read_format
 from syncapp.core.series import Book
 from syncapp.core.spans import top
-from syncapp.errors import SyncError, WrongSetting
+from syncapp.errors import SyncError
 from syncapp.store.catalogue import CatalogueField, CatalogueTable, program_name
+from syncapp.store.config.named import find_field, wrong
 from syncapp.store.config.reader import Reader
 from syncapp.store.config.spec import SeriesSpec
 from syncapp.store.seriesbase import limit_of
@@ -62,18 +63,16 @@ def plan_series(
     plans: list[SeriesPlan] = []
     errors: list[SyncError] = []
     for spec in specs:
-        label, _, name = spec.field.rpartition(".")
-        table = catalogue.get(label.lower())
-        entry = table.fields.get(name) if table else None
-        if table is None or entry is None:
-            expected = 'the name of a field here, such as "app.Model.field"'
-            errors.append(_wrong(spec, "field", expected, spec.field))
-        elif any(plan.entry.number == entry.number for plan in plans):
-            errors.append(_wrong(spec, "field", "a field without another series", spec.field))
+        named = find_field(catalogue, spec.field, _place(spec), errors)
+        if named is None:
+            continue
+        table, entry = named
+        if any(plan.entry.number == entry.number for plan in plans):
+            errors.append(wrong(_place(spec), "field", "a field without another series", spec.field))
         elif fault := _fault(spec, entry):
             errors.append(fault)
         else:
-            plans.append(SeriesPlan(f"{table.label}.{name}", entry, spec))
+            plans.append(SeriesPlan(f"{table.label}.{entry.name}", entry, spec))
     return plans, errors
 
 
@@ -81,23 +80,23 @@ def _fault(spec: SeriesSpec, entry: CatalogueField) -> SyncError | None:
     type = entry.type
     described = entry.description
     if type.kind not in (Kind.TEXT, Kind.INTEGER) or described.system or not described.column:
-        return _wrong(spec, "field", "a field of texts or whole numbers", type.text())
+        return wrong(_place(spec), "field", "a field of texts or whole numbers", type.text())
     if type.kind is Kind.INTEGER and spec.format:
-        return _wrong(spec, "format", "left out (it is for fields of texts)", spec.format)
+        return wrong(_place(spec), "format", "left out (it is for fields of texts)", spec.format)
     if limit_of(spec.format or "{}", type) < 1:
-        return _wrong(spec, "format", f"a format whose numbers fit into {type.text()}", spec.format)
+        return wrong(_place(spec), "format", f"a format whose numbers fit into {type.text()}", spec.format)
     if spec.mode == "contiguous":
         if type.kind is Kind.INTEGER and type.low is not None and type.low >= 0:
             expected = "ranges (provisional numbers are below zero, which this field does not take)"
-            return _wrong(spec, "mode", expected, spec.mode)
+            return wrong(_place(spec), "mode", expected, spec.mode)
         if type.kind is Kind.TEXT and type.length is not None and type.length < PROVISIONAL_LENGTH:
             expected = f"ranges (provisional numbers have {PROVISIONAL_LENGTH} characters)"
-            return _wrong(spec, "mode", expected, spec.mode)
+            return wrong(_place(spec), "mode", expected, spec.mode)
     return None
 
 
-def _wrong(spec: SeriesSpec, key: str, expected: str, found: str) -> SyncError:
-    return WrongSetting(place=f'Series of "{spec.field}"', key=key, expected=expected, found=f'"{found}"')
+def _place(spec: SeriesSpec) -> str:
+    return f'Series of "{spec.field}"'
 
 
 # -- writing ------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from syncapp.errors import (
 )
 from syncapp.store.catalogue import CatalogueField, CatalogueTable
 from syncapp.store.config.reader import Reader, describe
-from syncapp.store.config.wirevalues import WRITTEN, wire_value
+from syncapp.store.config.wirevalues import from_file, has_values, is_single, shown, to_file, wire_value
 
 if TYPE_CHECKING:
     from syncapp.store.config.validate import LinkPlan
@@ -41,10 +41,10 @@ def read(reader: Reader, key: str) -> Written:
     inner = Reader(f"{reader.place}, {key}", reader.table(key), reader.errors)
     found: dict[str, Any] = {}
     for column, value in reader.table(key).items():
-        if isinstance(value, list) or (isinstance(value, dict) and value != {"null": True}):
-            inner.wrong(column, "a value, or { null = true } for an empty column")
+        if is_single(value):
+            found[column] = from_file(value)
         else:
-            found[column] = None if isinstance(value, dict) else value
+            inner.wrong(column, "a value, or { null = true } for an empty column")
     return found
 
 
@@ -81,12 +81,7 @@ def _wire(
 ) -> Iterator[tuple[str, Any]]:
     for column, value in written.items():
         entry = table.fields.get(column)
-        if (
-            entry is None
-            or entry.description.system
-            or not entry.description.column
-            or entry.type.kind not in WRITTEN
-        ):
+        if entry is None or not has_values(entry):
             errors.append(BadSoftColumn(field=full, table=table.label, column=column))
             continue
         wire, detail = wire_value(value, entry)
@@ -129,7 +124,7 @@ def sentence(label: str, options: Options) -> str:
     if not options:
         return f"Records of {table} are really deleted now."
     parts = {
-        side: " and ".join(f"{column} = {_shown(value)}" for column, value in options[side].items())
+        side: " and ".join(f"{column} = {shown(value)}" for column, value in options[side].items())
         for side in ("deleted", "alive")
     }
     return (
@@ -138,13 +133,9 @@ def sentence(label: str, options: Options) -> str:
     )
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else describe(value)
-
-
 def exported(side: Mapping[str, Any]) -> InlineTable:
     """``deleted`` or ``alive`` as it stands in a file."""
     table = tomlkit.inline_table()
     for column, value in side.items():
-        table.append(column, {"null": True} if value is None else value)
+        table.append(column, to_file(value))
     return table

@@ -12,7 +12,36 @@ import msgspec
 
 from syncapp.core.mapping import FieldType, Kind
 from syncapp.store.catalogue import CatalogueField
+from syncapp.store.config.reader import describe
 from syncapp.store.values import checker
+
+#: TOML has no null.
+_NULL = {"null": True}
+
+
+def is_single(written: Any) -> bool:
+    """Whether what stands in a file is one value, or null."""
+    return written == _NULL or not isinstance(written, list | dict)
+
+
+def from_file(written: Any) -> Any:
+    """One value as it stands in a file; None for null."""
+    return None if written == _NULL else written
+
+
+def to_file(value: Any) -> Any:
+    """The inverse of `from_file`."""
+    return dict(_NULL) if value is None else value
+
+
+def shown(value: Any) -> str:
+    """A value for people."""
+    return "null" if value is None else describe(value)
+
+
+def has_values(entry: CatalogueField) -> bool:
+    """Whether the field is a column of the table itself whose values can be written in a file."""
+    return entry.type.kind in _CONVERT and not entry.description.system and bool(entry.description.column)
 
 
 def wire_value(
@@ -126,6 +155,3 @@ _CONVERT: dict[Kind, Callable[[Any, FieldType], Any]] = {
     Kind.DATETIME: _datetime,
     Kind.UUID: _uuid,
 }
-
-#: Kinds of fields whose values can be written in a file.
-WRITTEN = frozenset(_CONVERT)
