@@ -24,7 +24,7 @@ from syncapp.core.series import SPENT, WAITING
 from syncapp.models import Link, LinkState
 from syncapp.store import catalogue
 from syncapp.store.base import Setup
-from syncapp.store.series import Counter, title_of
+from syncapp.store.series import Counter, waited_for
 from syncapp.store.seriesbase import SeriesInfo
 from syncapp.store.sql import SqlBackend
 from syncapp.store.sql.hints import JOURNAL
@@ -173,16 +173,11 @@ def _reason(info: SeriesInfo, using: str) -> errors.SeriesError:
     counter = Counter(backend, info, setup.links, peek=True)
     desk = counter.desk
     if info.owned and not desk.book.sure:
-        names = _missing(counter, setup, using)
+        links = dict(Link.objects.using(using).values_list("pk", "name"))
+        _, names = waited_for(counter, setup, links)
         return errors.SeriesWaits(field=info.label, holders=", ".join(names) or "–")
     why = {known.why for who, known in desk.book.neighbours.items() if desk.leads(who)}
     if info.owned or SPENT in why:
         return errors.SeriesAtEnd(field=info.label)
     kind = errors.SeriesWaitsThere if WAITING in why else errors.NumbersUsedUp
     return kind(field=info.label, owner=info.owner)
-
-
-def _missing(counter: Counter, setup: Setup, using: str) -> list[str]:
-    links = dict(Link.objects.using(using).values_list("pk", "name"))
-    unmet = [links.get(link, str(link)) for link in counter.unmet(setup)]
-    return [title_of(counter.desk.book, who) for who in counter.desk.missing()] + unmet

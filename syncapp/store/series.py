@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -237,22 +238,23 @@ class Numbers:
         ours = {there: here for here, there in shared.items()}
         with self.backend.transaction():
             self._check_lease(link, self.backend.cursors(link).lease_token == token)
-            setup = self.backend.setup()
-            series = setup.series
             for report in reports:
-                if info := series.get(ours.get(report.field, 0)):
-                    counter = Counter(self.backend, info, setup.links)
-                    if peer in counter.desk.book.neighbours:
-                        counter.desk.hear(peer, report)
-                    counter.close()
+                self._take_down(peer, ours.get(report.field, 0), partial(Desk.hear, who=peer, report=report))
             for grant in grants:
-                if info := series.get(ours.get(grant.field, 0)):
-                    counter = Counter(self.backend, info, setup.links)
-                    if peer in counter.desk.book.neighbours:
-                        counter.desk.receive(peer, grant)
-                    counter.close()
+                self._take_down(peer, ours.get(grant.field, 0), partial(Desk.receive, who=peer, grant=grant))
             said = {report.field for report in reports} | {grant.field for grant in grants}
             return self._say(peer, {ours[field] for field in said if field in ours})
+
+    def _take_down(self, peer: bytes, field: int, what: Callable[[Desk], object]) -> None:
+        """Do ``what`` with the book of the series of ``field``, if the peer is known there."""
+        setup = self.backend.setup()
+        info = setup.series.get(field)
+        if info is None:
+            return
+        counter = Counter(self.backend, info, setup.links)
+        if peer in counter.desk.book.neighbours:
+            what(counter.desk)
+        counter.close()
 
     def _say(self, peer: bytes, fields: Iterable[int]) -> Words:
         setup, now = self.backend.setup(), self.backend.now()
@@ -295,3 +297,13 @@ def title_of(book: Book, who: bytes) -> str:
     """A neighbour's name for people."""
     known = book.neighbours.get(who)
     return known.title if known and known.title else instance_of(who).hex()[:8]
+
+
+def waited_for(counter: Counter, setup: Setup, links: Mapping[int, str]) -> tuple[list[bytes], list[str]]:
+    """After a restore: the programs that have to report, and what people call all that is waited for.
+
+    ``links``: the names of links, for programs that were never met.
+    """
+    unmet = [links.get(link, str(link)) for link in counter.unmet(setup)]
+    missing = sorted(counter.desk.missing())
+    return missing, [title_of(counter.desk.book, who) for who in missing] + unmet

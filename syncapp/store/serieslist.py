@@ -10,7 +10,7 @@ from syncapp import errors
 from syncapp.core.series import Neighbour, gaps
 from syncapp.models import Link, SeriesProvisional
 from syncapp.store.base import Setup
-from syncapp.store.series import Counter, title_of
+from syncapp.store.series import Counter, title_of, waited_for
 from syncapp.store.seriesbase import SeriesInfo
 from syncapp.store.sql import SqlBackend
 
@@ -64,8 +64,7 @@ def _line(
 ) -> SeriesLine:
     counter = Counter(backend, info, setup.links, peek=True)
     desk, book = counter.desk, counter.desk.book
-    unmet = [] if book.sure else [links.get(link, str(link)) for link in counter.unmet(setup)]
-    missing = set() if book.sure else set(desk.missing())
+    missing, waits_for = ([], []) if book.sure else waited_for(counter, setup, links)
     rows = SeriesProvisional.objects.using(using).filter(series_id=info.field).order_by("-replaced_at", "-id")
     replaced = rows.exclude(final="").values_list("value", "final")[:REPLACED]
     return SeriesLine(
@@ -78,7 +77,7 @@ def _line(
         next=book.next if info.owned else None,
         left=desk.left(),
         held=[span.text() for span in book.pool],
-        waits_for=[title_of(book, who) for who in sorted(missing)] + unmet,
+        waits_for=waits_for,
         provisional=backend.provisional(info),
         replaced=[{"provisional": value, "number": final} for value, final in replaced],
         gaps=_gaps(counter) if info.owned else None,
@@ -96,7 +95,7 @@ def _line(
     )
 
 
-def _state(counter: Counter, who: bytes, known: Neighbour, missing: set[bytes]) -> str:
+def _state(counter: Counter, who: bytes, known: Neighbour, missing: list[bytes]) -> str:
     if known.trouble or known.dismissed:
         return known.trouble or "dismissed"
     if who in missing:

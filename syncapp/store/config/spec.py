@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import field as _field
 from typing import Any
 
@@ -26,7 +26,7 @@ class FieldSpec:
     #: For one-way fields: the steps as written (`config.transforms.Written`).
     transform: tuple[Any, ...] = ()
     #: The other program's option values and ours.
-    map: Mapping[str, Any] = field(default_factory=dict)
+    map: Mapping[str, Any] = _field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TableSpec:
     match_by: tuple[str, ...] = ()
     fields: tuple[FieldSpec, ...] = ()
     #: The row filter: column → the values that pass, as written; None for null.
-    filter: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    filter: Mapping[str, tuple[Any, ...]] = _field(default_factory=dict)
     #: ``bulk``, or ``save``: through the models' own code.
     apply: str = "bulk"
 
@@ -46,7 +46,7 @@ class TableSpec:
 class PasswordSpec:
     """A password as written. ``variable``: it stands in this environment variable; else ``literal`` is it."""
 
-    literal: str = field(default="", repr=False)
+    literal: str = _field(default="", repr=False)
     variable: str = ""
 
 
@@ -65,7 +65,7 @@ class LinkSpec:
     user_matching: str = "login"
     paused: bool | None = None
     #: Settings without a column of their own, as written; passwords are not among them.
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = _field(default_factory=dict)
     ftp_password: PasswordSpec | None = None
     tables: tuple[TableSpec, ...] = ()
 
