@@ -27,7 +27,7 @@ from syncapp.store.base import Setup
 from syncapp.store.series import Counter, waited_for
 from syncapp.store.seriesbase import SeriesInfo
 from syncapp.store.sql import SqlBackend
-from syncapp.store.sql.hints import JOURNAL
+from syncapp.store.sql.hints import FROM_CODE
 
 __all__ = ["declared", "next_number", "reserve"]
 
@@ -139,7 +139,7 @@ def _ask(backend: SqlBackend, info: SeriesInfo, using: str, timeout: float, many
         requests = [backend.series.ask(info.field, until) for _ in range(max(1, many))]
         if connections[using].vendor == "postgresql":
             with connections[using].cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, '')", [JOURNAL])
+                cursor.execute(FROM_CODE)
     return requests
 
 

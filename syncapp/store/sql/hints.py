@@ -12,6 +12,9 @@ JOURNAL, HEAD = "syncapp", "syncapp_head"
 #: and then commits fail; and no transaction that has notified can be prepared for a commit in two phases.
 POSSIBLE = "pg_notification_queue_usage() < 0.5 AND current_setting('max_prepared_transactions') = '0'"
 
+#: Of code that has something for the engine to look at.
+FROM_CODE = f"SELECT pg_notify('{JOURNAL}', '') WHERE {POSSIBLE}"
+
 #: Of a trigger, in PL/pgSQL. Commits that notify follow each other one by one in the whole server: who gets the lock
 #: does it, and who does not leaves it to the one who has it, without waiting.
 FROM_TRIGGER = (
